@@ -1,0 +1,1 @@
+//! The inhaul command, also kubectl inhaul.

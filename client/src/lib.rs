@@ -1,0 +1,1 @@
+//! How Inhaul talks to an API server: deadlines, errors by class, one connection for all watches.

@@ -1,0 +1,30 @@
+//! The kinds of group `inhaul.dev`, one file each, and their CRDs.
+
+pub mod api;
+mod applied_assignment;
+mod assignment;
+mod common;
+mod crds;
+mod fleet_policy;
+mod inventory;
+mod kind_profile;
+mod location;
+mod placement;
+mod queue;
+mod sync_policy;
+mod sync_target;
+mod workload;
+
+pub use applied_assignment::*;
+pub use assignment::*;
+pub use common::*;
+pub use crds::*;
+pub use fleet_policy::*;
+pub use inventory::*;
+pub use kind_profile::*;
+pub use location::*;
+pub use placement::*;
+pub use queue::*;
+pub use sync_policy::*;
+pub use sync_target::*;
+pub use workload::*;

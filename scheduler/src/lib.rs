@@ -1,0 +1,1 @@
+//! Decides which workload runs on which target.

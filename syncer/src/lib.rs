@@ -1,0 +1,1 @@
+//! The agent of a member cluster: pulls assignments, applies them, reports back.

@@ -1,0 +1,1 @@
+//! Real Kubernetes control planes on one machine: fleets, the demo, tests, benches.
