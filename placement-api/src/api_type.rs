@@ -70,7 +70,8 @@ impl ApiType {
             version: K::version(&()),
             kind: K::kind(&()),
             plural: K::plural(&()),
-            namespaced: TypeId::of::<K::Scope>() != TypeId::of::<k8s_openapi::ClusterResourceScope>(),
+            namespaced: TypeId::of::<K::Scope>()
+                != TypeId::of::<k8s_openapi::ClusterResourceScope>(),
         }
     }
 
@@ -194,7 +195,7 @@ impl fmt::Display for ObjectKey {
 }
 
 /// The kinds of Kubernetes that Inhaul knows by name.
-pub mod kinds {
+pub mod known {
     use super::ApiType;
 
     /// `v1` Namespace.
@@ -210,18 +211,21 @@ pub mod kinds {
     /// `v1` Service.
     pub const SERVICE: ApiType = ApiType::namespaced("", "v1", "Service", "services");
     /// `v1` `ServiceAccount`.
-    pub const SERVICE_ACCOUNT: ApiType = ApiType::namespaced("", "v1", "ServiceAccount", "serviceaccounts");
+    pub const SERVICE_ACCOUNT: ApiType =
+        ApiType::namespaced("", "v1", "ServiceAccount", "serviceaccounts");
     /// `v1` `PersistentVolumeClaim`.
     pub const PERSISTENT_VOLUME_CLAIM: ApiType =
         ApiType::namespaced("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims");
     /// `v1` `ResourceQuota`.
-    pub const RESOURCE_QUOTA: ApiType = ApiType::namespaced("", "v1", "ResourceQuota", "resourcequotas");
+    pub const RESOURCE_QUOTA: ApiType =
+        ApiType::namespaced("", "v1", "ResourceQuota", "resourcequotas");
     /// `v1` Event, the core one.
     pub const EVENT: ApiType = ApiType::namespaced("", "v1", "Event", "events");
     /// `apps/v1` Deployment.
     pub const DEPLOYMENT: ApiType = ApiType::namespaced("apps", "v1", "Deployment", "deployments");
     /// `apps/v1` `StatefulSet`.
-    pub const STATEFUL_SET: ApiType = ApiType::namespaced("apps", "v1", "StatefulSet", "statefulsets");
+    pub const STATEFUL_SET: ApiType =
+        ApiType::namespaced("apps", "v1", "StatefulSet", "statefulsets");
     /// `apps/v1` `DaemonSet`.
     pub const DAEMON_SET: ApiType = ApiType::namespaced("apps", "v1", "DaemonSet", "daemonsets");
     /// `apps/v1` `ReplicaSet`.
@@ -247,12 +251,18 @@ pub mod kinds {
     /// `rbac.authorization.k8s.io/v1` Role.
     pub const ROLE: ApiType = ApiType::namespaced(RBAC, "v1", "Role", "roles");
     /// `rbac.authorization.k8s.io/v1` `RoleBinding`.
-    pub const ROLE_BINDING: ApiType = ApiType::namespaced(RBAC, "v1", "RoleBinding", "rolebindings");
+    pub const ROLE_BINDING: ApiType =
+        ApiType::namespaced(RBAC, "v1", "RoleBinding", "rolebindings");
     /// `scheduling.k8s.io/v1` `PriorityClass`.
-    pub const PRIORITY_CLASS: ApiType =
-        ApiType::cluster("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses");
+    pub const PRIORITY_CLASS: ApiType = ApiType::cluster(
+        "scheduling.k8s.io",
+        "v1",
+        "PriorityClass",
+        "priorityclasses",
+    );
     /// `resource.k8s.io/v1` `ResourceClaim`.
-    pub const RESOURCE_CLAIM: ApiType = ApiType::namespaced("resource.k8s.io", "v1", "ResourceClaim", "resourceclaims");
+    pub const RESOURCE_CLAIM: ApiType =
+        ApiType::namespaced("resource.k8s.io", "v1", "ResourceClaim", "resourceclaims");
     /// `resource.k8s.io/v1` `ResourceClaimTemplate`.
     pub const RESOURCE_CLAIM_TEMPLATE: ApiType = ApiType::namespaced(
         "resource.k8s.io",
@@ -261,9 +271,11 @@ pub mod kinds {
         "resourceclaimtemplates",
     );
     /// `resource.k8s.io/v1` `ResourceSlice`.
-    pub const RESOURCE_SLICE: ApiType = ApiType::cluster("resource.k8s.io", "v1", "ResourceSlice", "resourceslices");
+    pub const RESOURCE_SLICE: ApiType =
+        ApiType::cluster("resource.k8s.io", "v1", "ResourceSlice", "resourceslices");
     /// `resource.k8s.io/v1` `DeviceClass`.
-    pub const DEVICE_CLASS: ApiType = ApiType::cluster("resource.k8s.io", "v1", "DeviceClass", "deviceclasses");
+    pub const DEVICE_CLASS: ApiType =
+        ApiType::cluster("resource.k8s.io", "v1", "DeviceClass", "deviceclasses");
 
     const RBAC: &str = "rbac.authorization.k8s.io";
 
@@ -310,66 +322,87 @@ mod tests {
     #[test]
     fn constants_agree_with_the_generated_types() {
         let cases = [
-            (kinds::NAMESPACE, ApiType::of::<core::v1::Namespace>()),
-            (kinds::NODE, ApiType::of::<core::v1::Node>()),
-            (kinds::POD, ApiType::of::<core::v1::Pod>()),
-            (kinds::CONFIG_MAP, ApiType::of::<core::v1::ConfigMap>()),
-            (kinds::SECRET, ApiType::of::<core::v1::Secret>()),
-            (kinds::SERVICE, ApiType::of::<core::v1::Service>()),
-            (kinds::SERVICE_ACCOUNT, ApiType::of::<core::v1::ServiceAccount>()),
+            (known::NAMESPACE, ApiType::of::<core::v1::Namespace>()),
+            (known::NODE, ApiType::of::<core::v1::Node>()),
+            (known::POD, ApiType::of::<core::v1::Pod>()),
+            (known::CONFIG_MAP, ApiType::of::<core::v1::ConfigMap>()),
+            (known::SECRET, ApiType::of::<core::v1::Secret>()),
+            (known::SERVICE, ApiType::of::<core::v1::Service>()),
             (
-                kinds::PERSISTENT_VOLUME_CLAIM,
+                known::SERVICE_ACCOUNT,
+                ApiType::of::<core::v1::ServiceAccount>(),
+            ),
+            (
+                known::PERSISTENT_VOLUME_CLAIM,
                 ApiType::of::<core::v1::PersistentVolumeClaim>(),
             ),
-            (kinds::RESOURCE_QUOTA, ApiType::of::<core::v1::ResourceQuota>()),
-            (kinds::EVENT, ApiType::of::<core::v1::Event>()),
-            (kinds::DEPLOYMENT, ApiType::of::<apps::v1::Deployment>()),
-            (kinds::STATEFUL_SET, ApiType::of::<apps::v1::StatefulSet>()),
-            (kinds::DAEMON_SET, ApiType::of::<apps::v1::DaemonSet>()),
-            (kinds::REPLICA_SET, ApiType::of::<apps::v1::ReplicaSet>()),
-            (kinds::JOB, ApiType::of::<batch::v1::Job>()),
-            (kinds::CRON_JOB, ApiType::of::<batch::v1::CronJob>()),
-            (kinds::LEASE, ApiType::of::<coordination::v1::Lease>()),
             (
-                kinds::CUSTOM_RESOURCE_DEFINITION,
+                known::RESOURCE_QUOTA,
+                ApiType::of::<core::v1::ResourceQuota>(),
+            ),
+            (known::EVENT, ApiType::of::<core::v1::Event>()),
+            (known::DEPLOYMENT, ApiType::of::<apps::v1::Deployment>()),
+            (known::STATEFUL_SET, ApiType::of::<apps::v1::StatefulSet>()),
+            (known::DAEMON_SET, ApiType::of::<apps::v1::DaemonSet>()),
+            (known::REPLICA_SET, ApiType::of::<apps::v1::ReplicaSet>()),
+            (known::JOB, ApiType::of::<batch::v1::Job>()),
+            (known::CRON_JOB, ApiType::of::<batch::v1::CronJob>()),
+            (known::LEASE, ApiType::of::<coordination::v1::Lease>()),
+            (
+                known::CUSTOM_RESOURCE_DEFINITION,
                 ApiType::of::<extensions::CustomResourceDefinition>(),
             ),
-            (kinds::CLUSTER_ROLE, ApiType::of::<rbac::v1::ClusterRole>()),
+            (known::CLUSTER_ROLE, ApiType::of::<rbac::v1::ClusterRole>()),
             (
-                kinds::CLUSTER_ROLE_BINDING,
+                known::CLUSTER_ROLE_BINDING,
                 ApiType::of::<rbac::v1::ClusterRoleBinding>(),
             ),
-            (kinds::ROLE, ApiType::of::<rbac::v1::Role>()),
-            (kinds::ROLE_BINDING, ApiType::of::<rbac::v1::RoleBinding>()),
-            (kinds::PRIORITY_CLASS, ApiType::of::<scheduling::v1::PriorityClass>()),
-            (kinds::RESOURCE_CLAIM, ApiType::of::<resource::v1::ResourceClaim>()),
+            (known::ROLE, ApiType::of::<rbac::v1::Role>()),
+            (known::ROLE_BINDING, ApiType::of::<rbac::v1::RoleBinding>()),
             (
-                kinds::RESOURCE_CLAIM_TEMPLATE,
+                known::PRIORITY_CLASS,
+                ApiType::of::<scheduling::v1::PriorityClass>(),
+            ),
+            (
+                known::RESOURCE_CLAIM,
+                ApiType::of::<resource::v1::ResourceClaim>(),
+            ),
+            (
+                known::RESOURCE_CLAIM_TEMPLATE,
                 ApiType::of::<resource::v1::ResourceClaimTemplate>(),
             ),
-            (kinds::RESOURCE_SLICE, ApiType::of::<resource::v1::ResourceSlice>()),
-            (kinds::DEVICE_CLASS, ApiType::of::<resource::v1::DeviceClass>()),
+            (
+                known::RESOURCE_SLICE,
+                ApiType::of::<resource::v1::ResourceSlice>(),
+            ),
+            (
+                known::DEVICE_CLASS,
+                ApiType::of::<resource::v1::DeviceClass>(),
+            ),
         ];
-        assert_eq!(cases.len(), kinds::ALL.len());
+        assert_eq!(cases.len(), known::ALL.len());
         for (ours, generated) in cases {
             assert_eq!(ours, generated);
-            assert!(kinds::ALL.contains(&ours), "{ours} is not in ALL");
+            assert!(known::ALL.contains(&ours), "{ours} is not in ALL");
         }
     }
 
     #[test]
     fn names_read_as_kubectl_writes_them() {
-        assert_eq!(kinds::POD.api_version(), "v1");
-        assert_eq!(kinds::JOB.api_version(), "batch/v1");
-        assert_eq!(kinds::POD.to_string(), "pods.v1");
-        assert_eq!(kinds::JOB.to_string(), "jobs.v1.batch");
-        assert_eq!(kinds::JOB.group_kind().to_string(), "Job.batch");
-        assert_eq!(kinds::POD.group_kind().to_string(), "Pod");
+        assert_eq!(known::POD.api_version(), "v1");
+        assert_eq!(known::JOB.api_version(), "batch/v1");
+        assert_eq!(known::POD.to_string(), "pods.v1");
+        assert_eq!(known::JOB.to_string(), "jobs.v1.batch");
+        assert_eq!(known::JOB.group_kind().to_string(), "Job.batch");
+        assert_eq!(known::POD.group_kind().to_string(), "Pod");
         assert_eq!(
             GroupKind::from_api_version("apps/v1", "Deployment"),
             GroupKind::new("apps", "Deployment")
         );
-        assert_eq!(GroupKind::from_api_version("v1", "Pod"), GroupKind::new("", "Pod"));
+        assert_eq!(
+            GroupKind::from_api_version("v1", "Pod"),
+            GroupKind::new("", "Pod")
+        );
         assert_eq!(ObjectKey::new("a", "b").to_string(), "a/b");
         assert_eq!(ObjectKey::cluster("b").to_string(), "b");
     }

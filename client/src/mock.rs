@@ -1,0 +1,1 @@
+pub(crate) const HTTP2_WITHOUT_TLS: &str = "http2-without-tls";
