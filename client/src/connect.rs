@@ -7,7 +7,7 @@ use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
 use crate::Connection;
-use crate::transport::Transport;
+use crate::transport::{Transport, Tuning};
 
 /// How a connection behaves.
 #[derive(Clone, Debug)]
@@ -114,16 +114,21 @@ impl Connection {
         config: Config,
         options: ConnectOptions,
     ) -> Result<Self, ConnectError> {
+        let tuning = Tuning::new(&options);
+        Self::tuned(config, options, tuning).await
+    }
+
+    pub(crate) async fn tuned(
+        config: Config,
+        options: ConnectOptions,
+        tuning: Tuning,
+    ) -> Result<Self, ConnectError> {
         let server = config.cluster_url.to_string();
         let server = server.trim_end_matches('/').to_owned();
-        let user_agent = options.user_agent.clone();
-        let max_in_flight = options.max_in_flight.max(1);
         // An exec plugin runs here, and waits for its process.
-        let transport = tokio::task::spawn_blocking(move || {
-            Transport::new(&config, &user_agent, max_in_flight)
-        })
-        .await
-        .map_err(|source| ConnectError::Credentials(source.into()))??;
+        let transport = tokio::task::spawn_blocking(move || Transport::new(&config, tuning))
+            .await
+            .map_err(|source| ConnectError::Credentials(source.into()))??;
         Ok(Self::over(transport, server, &options))
     }
 }

@@ -134,7 +134,7 @@ impl Discovery {
                         group.metadata.name.clone(),
                         version.version.clone(),
                         resource.response_kind.unwrap_or_default().kind,
-                        resource.resource,
+                        resource.plural,
                         resource.scope == "Namespaced",
                     ),
                     verbs: resource.verbs,
@@ -241,7 +241,8 @@ struct GroupVersion {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Resource {
-    resource: String,
+    #[serde(rename = "resource")]
+    plural: String,
     #[serde(default)]
     response_kind: Option<ResponseKind>,
     #[serde(default)]

@@ -49,12 +49,11 @@ impl ApiError {
         match (self.code, self.reason.as_str()) {
             (_, "AlreadyExists") => Class::AlreadyExists,
             (_, "Malformed") => Class::Invalid,
-            (None, _) => Class::Transient,
             (Some(409), _) => Class::Conflict,
             (Some(401 | 403), _) => Class::Denied,
             (Some(404), _) => Class::NotFound,
             (Some(410), _) => Class::Gone,
-            (Some(408 | 429 | 500..=599), _) => Class::Transient,
+            (None | Some(408 | 429 | 500..=599), _) => Class::Transient,
             (Some(_), _) => Class::Invalid,
         }
     }

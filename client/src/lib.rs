@@ -21,6 +21,8 @@ mod metrics;
 #[cfg(test)]
 mod mock;
 mod path;
+#[cfg(test)]
+mod tests;
 mod transport;
 mod watch;
 mod watch_lines;

@@ -23,18 +23,36 @@ use rustls::pki_types::ServerName;
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Layer, ServiceBuilder, ServiceExt};
 
-use crate::connect::ConnectError;
+use crate::connect::{ConnectError, ConnectOptions};
 
 /// Streams that an API server allows on one HTTP/2 connection (100 since the rapid-reset attacks), less a margin.
 const STREAMS_PER_CONNECTION: usize = 96;
 /// Watches on one connection; the rest of the streams is for calls.
 const WATCHES_PER_CONNECTION: usize = 48;
-/// A silent peer is pinged after this long …
+/// A silent peer is pinged after this long, and given up when the answer takes as long again: gone is noticed within 20 s.
 const PING_AFTER: Duration = Duration::from_secs(10);
-/// … and given up when the answer takes longer than this. Together: gone is noticed within 20 s.
-const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// Enough for any address that answers at all.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How connections are made.
+pub(crate) struct Tuning {
+    pub(crate) user_agent: String,
+    pub(crate) max_in_flight: usize,
+    pub(crate) ping_after: Duration,
+    /// Without TLS there is nothing to agree on HTTP/2 with; tests just know.
+    pub(crate) http2_without_tls: bool,
+}
+
+impl Tuning {
+    pub(crate) fn new(options: &ConnectOptions) -> Self {
+        Self {
+            user_agent: options.user_agent.clone(),
+            max_in_flight: options.max_in_flight.max(1),
+            ping_after: PING_AFTER,
+            http2_without_tls: false,
+        }
+    }
+}
 
 /// A service that sends one request; a clone shares the connection.
 pub(crate) type Sender = BoxCloneSyncService<Request<Full<Bytes>>, Response<Incoming>, BoxError>;
@@ -55,15 +73,12 @@ pub(crate) struct WatchPlace {
 
 impl Transport {
     /// Prepares credentials and certificates. Blocks while an exec plugin runs; connects to nothing.
-    pub(crate) fn new(
-        config: &Config,
-        user_agent: &str,
-        max_in_flight: usize,
-    ) -> Result<Self, ConnectError> {
-        let factory = Factory::new(config, user_agent)?;
+    pub(crate) fn new(config: &Config, tuning: Tuning) -> Result<Self, ConnectError> {
+        let shared = tuning.max_in_flight + WATCHES_PER_CONNECTION <= STREAMS_PER_CONNECTION;
+        let factory = Factory::new(config, tuning)?;
         let calls = factory.sender();
         let mut watches = Vec::new();
-        if max_in_flight + WATCHES_PER_CONNECTION <= STREAMS_PER_CONNECTION {
+        if shared {
             watches.push((calls.clone(), Arc::new(())));
         }
         Ok(Self {
@@ -110,12 +125,11 @@ struct Factory {
     auth: Option<AuthLayer>,
     headers: ExtraHeadersLayer,
     user_agent: HeaderValue,
-    #[cfg(test)]
-    http2_without_tls: bool,
+    tuning: Tuning,
 }
 
 impl Factory {
-    fn new(config: &Config, user_agent: &str) -> Result<Self, ConnectError> {
+    fn new(config: &Config, tuning: Tuning) -> Result<Self, ConnectError> {
         if let Some(proxy) = &config.proxy_url {
             return Err(credentials(format!(
                 "a proxy is configured ({}), which this build cannot use",
@@ -134,9 +148,8 @@ impl Factory {
             base: config.base_uri_layer(),
             auth: config.auth_layer().map_err(credentials)?,
             headers: config.extra_headers_layer().map_err(credentials)?,
-            user_agent: HeaderValue::from_str(user_agent).map_err(credentials)?,
-            #[cfg(test)]
-            http2_without_tls: config.default_namespace == crate::mock::HTTP2_WITHOUT_TLS,
+            user_agent: HeaderValue::from_str(&tuning.user_agent).map_err(credentials)?,
+            tuning,
         })
     }
 
@@ -151,11 +164,10 @@ impl Factory {
             .pool_max_idle_per_host(8)
             .http2_initial_stream_window_size(1 << 20)
             .http2_initial_connection_window_size(8 << 20)
-            .http2_keep_alive_interval(PING_AFTER)
-            .http2_keep_alive_timeout(PING_TIMEOUT)
-            .http2_keep_alive_while_idle(true);
-        #[cfg(test)]
-        builder.http2_only(self.http2_without_tls);
+            .http2_keep_alive_interval(self.tuning.ping_after)
+            .http2_keep_alive_timeout(self.tuning.ping_after)
+            .http2_keep_alive_while_idle(true)
+            .http2_only(self.tuning.http2_without_tls);
         let client: Client<_, Full<Bytes>> = builder.build(self.connector());
         let user_agent = self.user_agent.clone();
         let stack = ServiceBuilder::new()

@@ -15,7 +15,7 @@ use futures::stream::{self, BoxStream};
 use http_body_util::BodyExt;
 use placement_api::api_type::ApiType;
 use placement_api::raw::RawObject;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tower::ServiceExt;
 
 use crate::Connection;
@@ -38,6 +38,8 @@ const WAIT_MOST: Duration = Duration::from_secs(15);
 const WAIT_REFUSED: Duration = Duration::from_secs(1);
 /// A watch that lived this long worked; the next trouble is a new one.
 const WORKED_AFTER: Duration = Duration::from_secs(10);
+/// An event that was not understood is made up for by a list, but not at once: there may be more of its sort.
+const RELIST_AFTER_LOSS: Duration = Duration::from_secs(10);
 /// So many failures to resume, and the resource version itself is under suspicion.
 const RESUMES_BEFORE_RELIST: u32 = 6;
 
@@ -97,6 +99,10 @@ pub enum WatchEvent {
 }
 
 impl Connection {
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a scope is written where it is used"
+    )]
     /// Watches a kind. The stream never ends; dropping it ends the watch.
     pub fn watch(&self, api: &ApiType, scope: WatchScope) -> BoxStream<'static, WatchEvent> {
         let watcher = Watcher {
@@ -290,34 +296,39 @@ impl Watcher {
     }
 
     async fn follow(&mut self, mut live: Live) -> Phase {
-        let Ok(line) = tokio::time::timeout_at(live.ends, live.lines.next()).await else {
-            let error = ApiError::timeout("watch", &self.path(), live.opened.elapsed());
-            return self.cut_off(live.resource_version, error);
-        };
+        let line = timeout_at(live.ends, live.lines.next()).await;
         if live.opened.elapsed() >= WORKED_AFTER {
             self.backoff.reset();
         }
-        let ended = match line {
-            Ok(Some(line)) => match self.take(&mut live, &line) {
+        let error = match line {
+            Ok(Ok(Some(line))) => match self.take(&mut live, &line) {
                 Taken::Event | Taken::Listed => return Phase::Following(live),
                 Taken::Refused(error) => Some(error),
             },
-            Ok(None) => None,
-            Err(why) => Some(ApiError::local("watch", &self.path(), "Broken", why)),
+            // The usual end, after some minutes.
+            Ok(Ok(None)) => None,
+            Ok(Err(why)) => Some(ApiError::local("watch", &self.path(), "Broken", why)),
+            Err(_) if live.lost => None,
+            Err(_) => Some(ApiError::timeout(
+                "watch",
+                &self.path(),
+                live.opened.elapsed(),
+            )),
         };
-        if live.lost {
-            self.events.extend(ended.map(WatchEvent::Error));
-            self.wait = Some(self.backoff.next(Duration::ZERO));
-            return Phase::Start;
-        }
-        match ended {
-            Some(error) => self.cut_off(live.resource_version, error),
-            None => {
-                // The usual end after some minutes; at once if it came sooner would be a busy loop.
+        let phase = if live.lost {
+            Phase::Start
+        } else {
+            Phase::Resume(live.resource_version)
+        };
+        match (error, phase) {
+            (Some(error), Phase::Resume(resource_version)) => self.cut_off(resource_version, error),
+            (Some(error), start) => self.again(start, error),
+            (None, phase) => {
+                // A server that ends watches at once shall not make us busy.
                 if live.opened.elapsed() < WORKED_AFTER {
                     self.wait = Some(self.backoff.next(Duration::ZERO));
                 }
-                Phase::Resume(live.resource_version)
+                phase
             }
         }
     }
@@ -404,6 +415,7 @@ impl Watcher {
             }
             Line::Garbage(why) => {
                 live.lost = true;
+                live.ends = live.ends.min(Instant::now() + RELIST_AFTER_LOSS);
                 let error = ApiError::local("watch", &self.path(), "Malformed", why);
                 self.tell(WatchEvent::Error(error));
             }

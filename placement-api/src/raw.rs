@@ -350,17 +350,9 @@ impl<'de> Deserialize<'de> for RawObject {
                 let mut object = RawObject::default();
                 while let Some(name) = map.next_key::<Box<str>>()? {
                     match &*name {
-                        "apiVersion" => {
-                            object.api_version =
-                                map.next_value::<Option<String>>()?.unwrap_or_default()
-                        }
-                        "kind" => {
-                            object.kind = map.next_value::<Option<String>>()?.unwrap_or_default()
-                        }
-                        "metadata" => {
-                            object.metadata =
-                                map.next_value::<Option<Metadata>>()?.unwrap_or_default()
-                        }
+                        "apiVersion" => object.api_version = or_empty(&mut map)?,
+                        "kind" => object.kind = or_empty(&mut map)?,
+                        "metadata" => object.metadata = or_empty(&mut map)?,
                         _ => object.sections.push((name, map.next_value()?)),
                     }
                 }

@@ -1,0 +1,5 @@
+//! The crate against a server of which the tests say what it answers.
+
+mod calls;
+mod discovery;
+mod watches;
