@@ -1,1 +1,4 @@
 //! Decides which workload runs on which target.
+
+pub mod fleet;
+pub mod plan;

@@ -1,0 +1,202 @@
+//! Amounts of resources by number instead of by name: what a node has and what a pod asks, in base units
+//! (thousandths of a CPU, bytes, whole devices), so that the inner loops of the planner compare integers.
+
+use std::collections::BTreeMap;
+
+use placement_api::quantity::ResourceVector;
+use placement_api::resources::{CPU, MEMORY, PODS};
+
+/// Amount that stands for "not counted here": a node that reports no limit of pods.
+pub(crate) const UNLIMITED: i64 = i64::MAX / 4;
+/// Number of the resource `pods`.
+pub(crate) const POD_SLOTS: usize = 2;
+
+/// The resources that were ever seen, by number. Numbers are given in the order of appearance and never change.
+#[derive(Clone, Debug)]
+pub struct Resources {
+    names: Vec<String>,
+    numbers: BTreeMap<String, usize>,
+}
+
+/// What a node has or has free: one amount per resource number; what lies beyond the end is zero.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Amounts(Vec<i64>);
+
+/// What one pod asks: numbers and positive amounts, by number.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Demand(Vec<(usize, i64)>);
+
+impl Default for Resources {
+    fn default() -> Self {
+        let mut new = Self { names: Vec::new(), numbers: BTreeMap::new() };
+        for name in [CPU, MEMORY, PODS] {
+            new.number(name);
+        }
+        new
+    }
+}
+
+impl Resources {
+    /// The number of a resource; a new one gets the next.
+    pub fn number(&mut self, name: &str) -> usize {
+        if let Some(number) = self.numbers.get(name) {
+            return *number;
+        }
+        let number = self.names.len();
+        self.names.push(name.to_owned());
+        self.numbers.insert(name.to_owned(), number);
+        number
+    }
+
+    /// The name of a number.
+    pub fn name(&self, number: usize) -> &str {
+        self.names.get(number).map_or("", String::as_str)
+    }
+
+    /// What a node has.
+    pub fn amounts(&mut self, vector: &ResourceVector) -> Amounts {
+        let mut amounts = Amounts::default();
+        for (name, amount) in vector.iter() {
+            amounts.set(self.number(name), amount);
+        }
+        amounts
+    }
+
+    /// What one pod asks, its slot on the node included.
+    pub fn demand(&mut self, vector: &ResourceVector) -> Demand {
+        let mut list: Vec<_> = vector
+            .iter()
+            .filter(|(name, amount)| *amount > 0 && *name != PODS)
+            .map(|(name, amount)| (self.number(name), amount))
+            .collect();
+        list.push((POD_SLOTS, 1));
+        list.sort_unstable();
+        Demand(list)
+    }
+
+    /// Back to names, without what is not counted.
+    pub fn vector(&self, amounts: &Amounts) -> ResourceVector {
+        let counted = amounts.0.iter().enumerate().filter(|(_, amount)| **amount < UNLIMITED / 2);
+        counted.map(|(number, amount)| (self.name(number).to_owned(), *amount)).collect()
+    }
+}
+
+impl Amounts {
+    /// The amount of a resource.
+    pub fn get(&self, number: usize) -> i64 {
+        self.0.get(number).copied().unwrap_or(0)
+    }
+
+    /// Sets the amount of a resource.
+    pub fn set(&mut self, number: usize, amount: i64) {
+        if self.0.len() <= number {
+            self.0.resize(number + 1, 0);
+        }
+        self.0[number] = amount;
+    }
+
+    /// Adds a demand so many times (may be negative).
+    pub fn add(&mut self, demand: &Demand, times: i64) {
+        for (number, amount) in demand.iter() {
+            self.set(number, self.get(number).saturating_add(amount.saturating_mul(times)));
+        }
+    }
+
+    /// Adds all amounts of another.
+    pub fn add_all(&mut self, other: &Self) {
+        for (number, amount) in other.0.iter().enumerate() {
+            self.set(number, self.get(number).saturating_add(*amount));
+        }
+    }
+
+    /// The difference, may be negative. What is not counted stays so.
+    #[must_use]
+    pub fn less(&self, other: &Self) -> Self {
+        let mut rest = self.clone();
+        for (number, amount) in other.0.iter().enumerate().filter(|(_, amount)| **amount != 0) {
+            rest.set(number, rest.get(number).saturating_sub(*amount));
+        }
+        rest
+    }
+
+    /// The lower of the two of each.
+    #[must_use]
+    pub fn lower(mut self, other: &Self) -> Self {
+        for number in 0..self.0.len().max(other.0.len()) {
+            let lower = self.get(number).min(other.get(number));
+            if lower != self.get(number) {
+                self.set(number, lower);
+            }
+        }
+        self
+    }
+
+    /// Numbers of which `self` has more than `other`.
+    pub fn above<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = usize> + 'a {
+        self.0.iter().enumerate().filter(|(number, amount)| **amount > other.get(*number)).map(|(number, _)| number)
+    }
+}
+
+impl Demand {
+    /// Numbers and amounts.
+    pub fn iter(&self) -> impl Iterator<Item = (usize, i64)> + '_ {
+        self.0.iter().copied()
+    }
+
+    /// The amount of one resource.
+    pub fn get(&self, number: usize) -> i64 {
+        self.0.iter().find(|(have, _)| *have == number).map_or(0, |(_, amount)| *amount)
+    }
+
+    /// How many copies `free` holds.
+    pub fn copies_in(&self, free: &Amounts) -> i64 {
+        self.0.iter().map(|(number, amount)| free.get(*number) / amount).min().unwrap_or(i64::MAX).max(0)
+    }
+
+    /// The resource of which `free` holds the fewest copies.
+    pub fn scarcest_in(&self, free: &Amounts) -> usize {
+        let copies = |(number, amount): &&(usize, i64)| (free.get(*number) / amount, *number);
+        self.0.iter().min_by_key(copies).map_or(POD_SLOTS, |(number, _)| *number)
+    }
+}
+
+/// Whether a resource is one of devices (`nvidia.com/gpu`) and not one that every node has.
+pub fn is_extended(name: &str) -> bool {
+    name.contains('/') && !name.starts_with("kubernetes.io/") && !name.contains(".kubernetes.io/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vector(pairs: &[(&str, i64)]) -> ResourceVector {
+        pairs.iter().map(|(name, amount)| ((*name).to_owned(), *amount)).collect()
+    }
+
+    #[test]
+    fn copies_are_those_of_the_vectors() {
+        let mut resources = Resources::default();
+        for (need, free) in [
+            (vector(&[("cpu", 100)]), vector(&[("cpu", 350), ("pods", 9)])),
+            (vector(&[("cpu", 100), ("gpu", 2)]), vector(&[("cpu", 900), ("gpu", 5), ("pods", 9)])),
+            (vector(&[("gpu", 1)]), vector(&[("cpu", 900), ("pods", 9)])),
+            (vector(&[("cpu", 100)]), vector(&[("cpu", -300), ("pods", 9)])),
+            (vector(&[]), vector(&[("pods", 9)])),
+        ] {
+            let (demand, amounts) = (resources.demand(&need), resources.amounts(&free));
+            let mut with_slot = need.clone();
+            with_slot.set(PODS, 1);
+            assert_eq!(demand.copies_in(&amounts), i64::from(with_slot.copies_in(&free)), "{need:?} in {free:?}");
+            assert_eq!(resources.vector(&amounts), free);
+        }
+    }
+
+    #[test]
+    fn extended() {
+        for (name, expected) in
+            [("nvidia.com/gpu", true), ("cpu", false), ("hugepages-2Mi", false), ("kubernetes.io/batch-cpu", false), ("attachable-volumes-x.kubernetes.io/y", false)]
+        {
+            assert_eq!(is_extended(name), expected, "{name}");
+        }
+    }
+}

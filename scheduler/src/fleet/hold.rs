@@ -1,0 +1,172 @@
+//! What decisions have reserved: room that is assumed to be used until the member's report counts it, and nodes that
+//! belong to a workload by decision for as long as it has its part there.
+
+use std::sync::Arc;
+
+use super::{Demand, Event, Fleet, NodeName, Target, TargetName, WorkloadId};
+
+/// Pods of one role on one node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Node.
+    pub node: NodeName,
+    /// Role.
+    pub pod_set: Arc<str>,
+    /// What one pod takes.
+    pub demand: Arc<Demand>,
+    /// Pods.
+    pub pods: i64,
+}
+
+/// What one workload has reserved on one target.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Hold {
+    /// Epoch of the assignment: a report that counts it (or a newer one) ends the assumption.
+    pub(crate) epoch: i64,
+    /// Not counted yet.
+    pub(crate) assumed: Vec<Share>,
+    /// On nodes that the decision names, counted or not.
+    pub(crate) claimed: Vec<Share>,
+}
+
+impl Fleet {
+    /// Reserves room of a workload on a target in place of what it had reserved there. `assumed` is what the target's report
+    /// does not count yet, `claimed` everything on nodes that the decision names.
+    pub fn hold(&mut self, id: &WorkloadId, target: &TargetName, epoch: i64, assumed: Vec<Share>, claimed: Vec<Share>) {
+        let Some(target) = self.targets.get_mut(target) else { return };
+        if let Some(old) = target.holds.remove(id) {
+            target.take(&old, -1);
+            target.settle(&old);
+        }
+        let assumed = if target.counts(id, epoch) { Vec::new() } else { assumed };
+        let hold = Hold { epoch, assumed, claimed };
+        target.take(&hold, 1);
+        target.settle(&hold);
+        target.holds.insert(id.clone(), hold);
+    }
+
+    /// Gives back what a workload has reserved on a target: when the member has confirmed its removal, or it has finished.
+    pub fn release(&mut self, id: &WorkloadId, target: &TargetName) -> Event {
+        let Some(target) = self.targets.get_mut(target) else { return Event::nothing() };
+        let Some(hold) = target.holds.remove(id) else { return Event::nothing() };
+        target.take(&hold, -1);
+        target.settle(&hold);
+        let shares = hold.assumed.iter().chain(&hold.claimed);
+        let numbers = shares.flat_map(|share| share.demand.iter().map(|(number, _)| number));
+        Event::freed(numbers.map(|number| self.resources.name(number).to_owned()).collect())
+    }
+
+    /// Gives back everything that a workload has reserved.
+    pub fn release_all(&mut self, id: &WorkloadId) -> Event {
+        let mut event = Event::nothing();
+        for target in self.holders(id) {
+            event.merge(self.release(id, &target));
+        }
+        event
+    }
+
+    /// Targets on which a workload has something reserved.
+    pub(crate) fn holders(&self, id: &WorkloadId) -> Vec<TargetName> {
+        self.targets.iter().filter(|(_, target)| target.holds.contains_key(id)).map(|(name, _)| name.clone()).collect()
+    }
+}
+
+impl Target {
+    pub(crate) fn held(&self, id: &WorkloadId) -> Option<&Hold> {
+        self.holds.get(id)
+    }
+
+    /// Takes a hold off the nodes (`sign` 1) or gives it back (-1), without settling them.
+    pub(super) fn take(&mut self, hold: &Hold, sign: i64) {
+        for share in &hold.assumed {
+            if let Some(position) = self.position(share.node.as_str()) {
+                self.nodes[position].assumed.add(&share.demand, sign * share.pods);
+            }
+        }
+        for share in &hold.claimed {
+            if let Some(position) = self.position(share.node.as_str()) {
+                self.nodes[position].claimed.add(&share.demand, sign * share.pods);
+            }
+        }
+    }
+
+    fn settle(&mut self, hold: &Hold) {
+        for share in hold.assumed.iter().chain(&hold.claimed) {
+            if let Some(position) = self.position(share.node.as_str()) {
+                self.nodes[position].settle();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use placement_api::kinds::{CountedAssignment, InventoryNode, InventoryStatus, NodeClass};
+    use placement_api::quantity::Quantity;
+    use placement_api::selector::Labels;
+
+    use super::*;
+    use crate::fleet::TargetState;
+
+    fn inventory(free: i64, counted: &[(&str, i64)]) -> InventoryStatus {
+        let amount = |units| [("gpu".to_owned(), Quantity::from_units(units))].into();
+        InventoryStatus {
+            classes: vec![NodeClass { id: "c".to_owned(), allocatable: amount(8), ..NodeClass::default() }],
+            nodes: vec![InventoryNode { name: "n".to_owned(), class: "c".to_owned(), free: amount(free), ..InventoryNode::default() }],
+            counted: counted.iter().map(|(name, epoch)| CountedAssignment { name: (*name).to_owned(), epoch: *epoch }).collect(),
+            ..InventoryStatus::default()
+        }
+    }
+
+    fn fleet() -> (Fleet, TargetName, WorkloadId, Vec<Share>) {
+        let mut fleet = Fleet::new();
+        let target = TargetName::from("t");
+        fleet.set_target(&target, Labels::new(), Vec::new(), TargetState::Ready, 0);
+        fleet.set_inventory(&target, &inventory(8, &[]));
+        let demand = Arc::new(fleet.demand(&[("gpu".to_owned(), 2)].into_iter().collect()));
+        let share = Share { node: NodeName::from("n"), pod_set: Arc::from("main"), demand, pods: 3 };
+        (fleet, target, WorkloadId::from("w"), vec![share])
+    }
+
+    fn free(fleet: &Fleet) -> i64 {
+        fleet.free_on("t", "n").expect("node").get("gpu")
+    }
+
+    #[test]
+    fn an_assumption_lasts_until_its_epoch_is_counted() {
+        let (mut fleet, target, id, shares) = fleet();
+        fleet.hold(&id, &target, 2, shares, Vec::new());
+        assert_eq!(free(&fleet), 2);
+        let event = fleet.set_inventory(&target, &inventory(6, &[("w", 1)]));
+        assert_eq!((free(&fleet), event.is_nothing()), (0, true), "an older epoch counts nothing");
+        let event = fleet.set_inventory(&target, &inventory(2, &[("w", 2)]));
+        assert_eq!(free(&fleet), 2, "reported use wins");
+        assert_eq!(event.freed.iter().collect::<Vec<_>>(), ["gpu"]);
+        fleet.set_inventory(&target, &inventory(4, &[]));
+        assert_eq!(free(&fleet), 4, "counted once, counted for good");
+    }
+
+    #[test]
+    fn a_named_node_stays_claimed_while_a_pod_is_being_replaced() {
+        let (mut fleet, target, id, shares) = fleet();
+        fleet.hold(&id, &target, 1, shares.clone(), shares);
+        fleet.set_inventory(&target, &inventory(2, &[("w", 1)]));
+        assert_eq!(free(&fleet), 2);
+        fleet.set_inventory(&target, &inventory(4, &[]));
+        assert_eq!(free(&fleet), 2, "its pod comes back");
+        let event = fleet.release(&id, &target);
+        assert_eq!(free(&fleet), 4);
+        assert!(event.freed.contains("gpu"));
+    }
+
+    #[test]
+    fn holding_twice_replaces() {
+        let (mut fleet, target, id, shares) = fleet();
+        fleet.hold(&id, &target, 1, shares.clone(), shares.clone());
+        fleet.hold(&id, &target, 1, shares.clone(), shares);
+        assert_eq!(free(&fleet), 2);
+        assert!(fleet.release(&WorkloadId::from("other"), &target).is_nothing());
+        assert_eq!(fleet.release_all(&id).freed.len(), 2, "devices and slots");
+        assert_eq!(free(&fleet), 8);
+    }
+}

@@ -1,0 +1,213 @@
+//! The fleet as the planner sees it: targets, their nodes, what is free there, and what decisions have reserved.
+//!
+//! ```text
+//! SyncTarget, Lease -> set_target ----\
+//! Inventory ---------> set_inventory --> Fleet --> plan() --> hold()
+//! Location ----------> set_locations -/      \--> Event (what may have become possible) -> Waiting::wake
+//! ```
+//!
+//! What is free on a node is what the agent reports, less what is decided and not yet counted in the report, and never more than
+//! what the node has less the pods that decisions have put on it by name. So no two workloads count the same device.
+
+mod amounts;
+mod event;
+mod hold;
+mod ids;
+mod inventory;
+mod target;
+
+use std::collections::BTreeMap;
+
+use placement_api::quantity::ResourceVector;
+use placement_api::selector::{LabelSelector, Labels};
+use placement_api::toleration::Taint;
+
+pub use amounts::{Amounts, Demand, Resources, is_extended};
+pub(crate) use amounts::UNLIMITED;
+pub use event::Event;
+pub use hold::Share;
+pub use ids::{NodeName, TargetName, WorkloadId};
+pub use target::{Node, Target, TargetState};
+
+/// Losses within this time of each other have one cause: three heartbeats and the time to notice.
+pub const MASS_LOSS_WINDOW_MS: i64 = 60_000;
+/// Levels of a fleet without a `FleetPolicy`.
+pub const DEFAULT_LEVELS: [&str; 4] = [
+    "topology.kubernetes.io/region",
+    "topology.kubernetes.io/zone",
+    "topology.kubernetes.io/rack",
+    "nvidia.com/gpu.clique",
+];
+/// The last level: one node.
+pub const HOSTNAME: &str = "kubernetes.io/hostname";
+
+/// All targets and what is reserved on them.
+#[derive(Clone, Debug)]
+pub struct Fleet {
+    targets: BTreeMap<TargetName, Target>,
+    locations: BTreeMap<String, LabelSelector>,
+    levels: Vec<String>,
+    resources: Resources,
+}
+
+impl Default for Fleet {
+    fn default() -> Self {
+        Self {
+            targets: BTreeMap::new(),
+            locations: BTreeMap::new(),
+            levels: DEFAULT_LEVELS.map(str::to_owned).to_vec(),
+            resources: Resources::default(),
+        }
+    }
+}
+
+impl Fleet {
+    /// A fleet without targets, with the default levels.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What is known of a target beside its inventory. `last_contact_ms` is when its lease was last seen renewed (ms since
+    /// 1970); failover counts from there.
+    pub fn set_target(&mut self, name: &TargetName, labels: Labels, taints: Vec<Taint>, state: TargetState, last_contact_ms: i64) -> Event {
+        let target = self.targets.entry(name.clone()).or_default();
+        let same = target.labels == labels && target.taints == taints && target.state == state;
+        target.labels = labels;
+        target.taints = taints;
+        target.state = state;
+        target.last_contact_ms = last_contact_ms;
+        if same { Event::nothing() } else { Event::target(name) }
+    }
+
+    /// Forgets a target and what is reserved there.
+    pub fn remove_target(&mut self, name: &TargetName) -> Event {
+        if self.targets.remove(name).is_some() { Event::target(name) } else { Event::nothing() }
+    }
+
+    /// All Locations by name.
+    pub fn set_locations(&mut self, locations: BTreeMap<String, LabelSelector>) -> Event {
+        if self.locations == locations {
+            return Event::nothing();
+        }
+        self.locations = locations;
+        Event::everything()
+    }
+
+    /// Node labels of the topology levels, from wide to narrow; one node is implied as the last.
+    pub fn set_levels(&mut self, levels: Vec<String>) -> Event {
+        let levels: Vec<String> = levels.into_iter().filter(|level| level != HOSTNAME).collect();
+        if self.levels == levels {
+            return Event::nothing();
+        }
+        self.levels = levels;
+        Event::everything()
+    }
+
+    /// All targets, by name.
+    pub fn targets(&self) -> impl Iterator<Item = (&TargetName, &Target)> {
+        self.targets.iter()
+    }
+
+    /// One target.
+    pub fn target(&self, name: &str) -> Option<&Target> {
+        self.targets.get(name)
+    }
+
+    /// The topology levels from wide to narrow, without the node.
+    pub fn levels(&self) -> &[String] {
+        &self.levels
+    }
+
+    /// The Location of this name.
+    pub fn location(&self, name: &str) -> Option<&LabelSelector> {
+        self.locations.get(name)
+    }
+
+    /// Names of the Locations that a target belongs to.
+    pub fn locations_of(&self, target: &str) -> Vec<String> {
+        let Some(target) = self.targets.get(target) else { return Vec::new() };
+        self.locations.iter().filter(|(_, selector)| selector.matches(&target.labels)).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// What the usable nodes of a target have.
+    pub fn capacity_of(&self, target: &str) -> ResourceVector {
+        self.sum(target, |node| node.allocatable.clone())
+    }
+
+    /// What is free there, decisions taken off.
+    pub fn free_of(&self, target: &str) -> ResourceVector {
+        self.sum(target, |node| node.free.clone())
+    }
+
+    /// What is free on one node, decisions taken off.
+    pub fn free_on(&self, target: &str, node: &str) -> Option<ResourceVector> {
+        self.targets.get(target)?.node(node).map(|node| self.resources.vector(&node.free))
+    }
+
+    /// Names and numbers of resources.
+    pub fn resources(&self) -> &Resources {
+        &self.resources
+    }
+
+    /// What one pod with these requests asks, by number.
+    pub fn demand(&mut self, requests: &ResourceVector) -> Demand {
+        self.resources.demand(requests)
+    }
+
+    /// Whether most targets (at least two and more than half) were lost within [`MASS_LOSS_WINDOW_MS`]: then the fault is
+    /// the hub's and nothing may move.
+    pub fn hub_degraded(&self) -> bool {
+        let known = self.targets.values().filter(|target| target.state != TargetState::Pending).count();
+        let mut lost: Vec<i64> =
+            self.targets.values().filter(|target| target.state == TargetState::Lost).map(|target| target.last_contact_ms).collect();
+        lost.sort_unstable();
+        let together = |first: &i64| lost.iter().filter(|one| *one >= first && **one - first <= MASS_LOSS_WINDOW_MS).count();
+        lost.iter().map(together).max().is_some_and(|most| most >= 2 && 2 * most > known)
+    }
+
+    fn sum(&self, target: &str, of: impl Fn(&Node) -> Amounts) -> ResourceVector {
+        let mut sum = Amounts::default();
+        for node in self.targets.get(target).into_iter().flat_map(Target::nodes).filter(|node| node.unusable.is_none()) {
+            sum.add_all(&of(node));
+        }
+        self.resources.vector(&sum)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fleet(states: &[(&str, TargetState, i64)]) -> Fleet {
+        let mut fleet = Fleet::new();
+        for (name, state, contact) in states {
+            fleet.set_target(&TargetName::from(*name), Labels::new(), Vec::new(), *state, *contact);
+        }
+        fleet
+    }
+
+    #[test]
+    fn mass_loss() {
+        use TargetState::{Lost, Pending, Ready};
+        for (states, degraded) in [
+            (vec![], false),
+            (vec![("a", Lost, 0)], false),
+            (vec![("a", Lost, 0), ("b", Lost, 10)], true),
+            (vec![("a", Lost, 0), ("b", Lost, 10), ("c", Ready, 0), ("d", Ready, 0)], false),
+            (vec![("a", Lost, 0), ("b", Lost, 10), ("c", Ready, 0)], true),
+            (vec![("a", Lost, 0), ("b", Lost, 10), ("c", Ready, 0), ("d", Pending, 0)], true),
+            (vec![("a", Lost, 0), ("b", Lost, MASS_LOSS_WINDOW_MS + 1), ("c", Ready, 0)], false),
+        ] {
+            assert_eq!(fleet(&states).hub_degraded(), degraded, "{states:?}");
+        }
+    }
+
+    #[test]
+    fn setting_the_same_is_no_event() {
+        let mut fleet = fleet(&[("a", TargetState::Ready, 0)]);
+        let again = fleet.set_target(&TargetName::from("a"), Labels::new(), Vec::new(), TargetState::Ready, 99);
+        assert!(again.is_nothing());
+        let lost = fleet.set_target(&TargetName::from("a"), Labels::new(), Vec::new(), TargetState::Lost, 99);
+        assert!(!lost.is_nothing());
+    }
+}

@@ -1,0 +1,110 @@
+//! One target and its nodes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use placement_api::selector::Labels;
+use placement_api::toleration::Taint;
+
+use super::hold::Hold;
+use super::{Amounts, NodeName, WorkloadId};
+
+/// How a target stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TargetState {
+    /// Registered; its agent has not reported yet.
+    #[default]
+    Pending,
+    /// Takes work.
+    Ready,
+    /// Keeps what it has, takes nothing new.
+    Cordoned,
+    /// Everything that has a refuge moves away.
+    Draining,
+    /// Has not renewed its lease.
+    Lost,
+}
+
+/// One target.
+#[derive(Clone, Debug, Default)]
+pub struct Target {
+    /// Labels of the SyncTarget.
+    pub labels: Labels,
+    /// Taints of the SyncTarget.
+    pub taints: Vec<Taint>,
+    /// How it stands.
+    pub state: TargetState,
+    /// When its lease was last seen renewed, ms since 1970.
+    pub last_contact_ms: i64,
+    /// Kinds that it serves (`apps/v1/Deployment`); absent: all (simulation).
+    pub served: Option<BTreeSet<String>>,
+    pub(super) nodes: Vec<Node>,
+    pub(super) counted: BTreeMap<WorkloadId, i64>,
+    pub(super) holds: BTreeMap<WorkloadId, Hold>,
+}
+
+/// One node.
+#[derive(Clone, Debug, Default)]
+pub struct Node {
+    /// Labels, those of its class and its host name included.
+    pub labels: Arc<Labels>,
+    /// Taints.
+    pub taints: Arc<[Taint]>,
+    /// What it has when empty.
+    pub allocatable: Amounts,
+    /// What a decision may use now.
+    pub free: Amounts,
+    /// Why it takes nothing.
+    pub unusable: Option<String>,
+    pub(super) name: NodeName,
+    /// Free as the agent reports it.
+    pub(super) reported: Amounts,
+    /// Decided, and not counted in `reported` yet.
+    pub(super) assumed: Amounts,
+    /// Decided for this very node, counted or not.
+    pub(super) claimed: Amounts,
+}
+
+impl Target {
+    /// Nodes, by name.
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter()
+    }
+
+    /// Nodes as a slice, by name; positions are stable between two inventories.
+    pub fn node_list(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// One node.
+    pub fn node(&self, name: &str) -> Option<&Node> {
+        self.nodes.get(self.position(name)?)
+    }
+
+    /// Whether the report counts this epoch of a workload's assignment.
+    pub fn counts(&self, id: &WorkloadId, epoch: i64) -> bool {
+        self.counted.get(id).is_some_and(|counted| *counted >= epoch)
+    }
+
+    pub(crate) fn position(&self, name: &str) -> Option<usize> {
+        self.nodes.binary_search_by(|node| node.name.as_str().cmp(name)).ok()
+    }
+}
+
+impl Node {
+    /// Name.
+    pub fn name(&self) -> &NodeName {
+        &self.name
+    }
+
+    /// Computes `free` anew.
+    pub(super) fn settle(&mut self) {
+        self.free = self.reported.less(&self.assumed).lower(&self.allocatable.less(&self.claimed));
+    }
+}
+
+impl Default for NodeName {
+    fn default() -> Self {
+        Self::from("")
+    }
+}

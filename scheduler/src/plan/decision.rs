@@ -1,0 +1,125 @@
+//! What the planner answers: for each workload the parts that it has from now on, what leaves, and why.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use placement_api::kinds::{NodeShare, TargetVerdict};
+use placement_api::reason::Reason;
+
+use crate::fleet::{TargetName, WorkloadId};
+
+/// The decision about one workload.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// Workload.
+    pub id: WorkloadId,
+    /// What there is to do.
+    pub outcome: Outcome,
+    /// Everything that it has from now on, unchanged parts included, by target; without what leaves at once and what is
+    /// already being taken away. Their room is reserved in the fleet.
+    pub parts: Vec<Part>,
+    /// Parts that go, or should and cannot.
+    pub leaving: Vec<Leaving>,
+    /// Number of the newest assignment after this decision.
+    pub epoch: i64,
+    /// Why, for the Workload's status.
+    pub explanation: Explanation,
+    /// What it lacks: when more of one of these resources becomes free, planning again may help.
+    pub lacks: BTreeSet<String>,
+}
+
+/// What there is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    /// Nothing changes; the explanation may be new.
+    Keep,
+    /// Parts were added, moved, grown, shrunk or leave.
+    Place,
+    /// It has nothing and waits.
+    Wait,
+}
+
+/// A workload's share of one target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Target.
+    pub target: TargetName,
+    /// Epoch of its Assignment: that of the workload's decision where it is new or has grown, else as it was.
+    pub epoch: i64,
+    /// What happened to it.
+    pub change: Change,
+    /// Pods by role; a role without pods here is left out.
+    pub counts: BTreeMap<String, i64>,
+    /// Label and value of every level of the domain that was decided.
+    pub domain: BTreeMap<String, String>,
+    /// Nodes, if they are part of the decision; empty means that the member's scheduler chooses.
+    pub nodes: Vec<NodeShare>,
+    /// The part on another target that it takes the place of. With `Overlap` it starts at once, else only when that one
+    /// is seen gone.
+    pub replaces: Option<TargetName>,
+}
+
+/// What happened to a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Change {
+    /// Nothing.
+    Kept,
+    /// It was not there before.
+    New,
+    /// More pods: a new epoch, so that its room counts until the member has counted it.
+    Grown,
+    /// Fewer pods, same epoch.
+    Shrunk,
+}
+
+/// A part that goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leaving {
+    /// Target.
+    pub target: TargetName,
+    /// Why it goes.
+    pub reason: Reason,
+    /// When.
+    pub step: Step,
+    /// One sentence for people.
+    pub message: String,
+}
+
+/// When a part goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    /// Write its tombstone now.
+    Now,
+    /// When what replaces it is healthy; planning again then says `Now`.
+    WhenReplaced,
+    /// It should go and has no refuge; it stays (`message` says what is missing).
+    Stuck,
+}
+
+/// Why.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Explanation {
+    /// The first reason; absent where all is placed without trouble.
+    pub reason: Option<Reason>,
+    /// One sentence for people.
+    pub message: String,
+    /// Every target that was rejected, and why, and what spoke for the chosen (`Placed`).
+    pub verdicts: Vec<TargetVerdict>,
+}
+
+/// What a planning cycle found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Report {
+    /// Most targets were lost at once: nothing moves.
+    pub hub_degraded: bool,
+    /// Earliest time at which planning one of these workloads again may help although nothing else happens.
+    pub next_wake_ms: Option<i64>,
+    /// The same per workload.
+    pub wake_ms: BTreeMap<WorkloadId, i64>,
+}
+
+impl Decision {
+    /// Pods that run or will, over all parts and roles.
+    pub fn pods(&self) -> i64 {
+        self.parts.iter().map(|part| part.counts.values().sum::<i64>()).sum()
+    }
+}
