@@ -1,1 +1,22 @@
 //! Real Kubernetes control planes on one machine: fleets, the demo, tests, benches.
+//!
+//! ```text
+//! build -> Tools (binaries) --+
+//! nodes -> Node objects ------+-> cluster (etcd, API server, controllers, scheduler, kwok) -> fleet (hub + members)
+//! process (dies with us) -----+                                   up: the same, held by a supervisor of its own
+//! ```
+//!
+//! The launcher is synchronous: it waits for processes, and callers in a tokio runtime use `spawn_blocking`.
+
+pub mod build;
+pub mod cli;
+pub mod cluster;
+pub mod fleet;
+pub mod nodes;
+pub mod process;
+pub mod up;
+
+mod files;
+mod https;
+mod ports;
+mod wait;

@@ -1,2 +1,7 @@
-//! Thin binary.
-fn main() {}
+//! Thin binary: see [`testbed::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    testbed::cli::main()
+}
