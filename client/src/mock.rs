@@ -15,7 +15,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use kube::Config;
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
@@ -213,23 +213,48 @@ pub(crate) async fn connect_as(config: Config, http: Http, max_in_flight: usize)
 pub(crate) struct Wire {
     pub(crate) url: String,
     frozen: watch::Sender<bool>,
+    asked: Arc<Mutex<String>>,
 }
 
 impl Wire {
     pub(crate) async fn to(url: &str) -> Self {
+        Self::start(url, false).await
+    }
+
+    /// The same, but it wants to be asked for a tunnel first.
+    pub(crate) async fn proxy_to(url: &str) -> Self {
+        Self::start(url, true).await
+    }
+
+    /// What a proxy was asked for.
+    pub(crate) fn asked(&self) -> String {
+        self.asked.lock().unwrap().clone()
+    }
+
+    async fn start(url: &str, proxy: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = url.trim_start_matches("http://").to_owned();
         let wire = Self {
             url: format!("http://{}", listener.local_addr().unwrap()),
             frozen: watch::Sender::new(false),
+            asked: Arc::default(),
         };
-        let frozen = wire.frozen.clone();
+        let (frozen, asked) = (wire.frozen.clone(), wire.asked.clone());
         tokio::spawn(async move {
             while let Ok((mut near, _)) = listener.accept().await {
-                let (server, mut frozen) = (server.clone(), frozen.subscribe());
+                let (server, mut frozen, asked) =
+                    (server.clone(), frozen.subscribe(), asked.clone());
                 // A connection of later is a new way around the dead one.
                 frozen.mark_unchanged();
                 tokio::spawn(async move {
+                    if proxy {
+                        let mut request = Vec::new();
+                        while !request.ends_with(b"\r\n\r\n") {
+                            request.push(near.read_u8().await.unwrap());
+                        }
+                        *asked.lock().unwrap() = String::from_utf8(request).unwrap();
+                        near.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+                    }
                     let mut far = TcpStream::connect(server).await.unwrap();
                     tokio::select! {
                         _ = copy_bidirectional(&mut near, &mut far) => {}

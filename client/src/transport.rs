@@ -9,21 +9,24 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{HeaderValue, USER_AGENT};
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
+use hyper::rt::{Read, Write};
+use hyper_rustls::{FixedServerNameResolver, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::client::legacy::connect::{Connection, HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::Config;
 use kube::client::ConfigExt;
 use kube::client::middleware::{AuthLayer, BaseUriLayer, ExtraHeadersLayer};
 use rustls::pki_types::ServerName;
 use tower::util::BoxCloneSyncService;
-use tower::{BoxError, Layer, ServiceBuilder, ServiceExt};
+use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt};
 
 use crate::connect::{ConnectError, ConnectOptions};
+use crate::proxy;
 
 /// Streams that an API server allows on one HTTP/2 connection (100 since the rapid-reset attacks), less a margin.
 const STREAMS_PER_CONNECTION: usize = 96;
@@ -121,6 +124,7 @@ impl Transport {
 struct Factory {
     tls: rustls::ClientConfig,
     server_name: Option<ServerName<'static>>,
+    proxy: Option<Uri>,
     base: BaseUriLayer,
     auth: Option<AuthLayer>,
     headers: ExtraHeadersLayer,
@@ -130,12 +134,6 @@ struct Factory {
 
 impl Factory {
     fn new(config: &Config, tuning: Tuning) -> Result<Self, ConnectError> {
-        if let Some(proxy) = &config.proxy_url {
-            return Err(credentials(format!(
-                "a proxy is configured ({}), which this build cannot use",
-                proxy.host().unwrap_or_default()
-            )));
-        }
         let server_name = config
             .tls_server_name
             .as_ref()
@@ -145,6 +143,13 @@ impl Factory {
         Ok(Self {
             tls: config.rustls_client_config().map_err(credentials)?,
             server_name,
+            proxy: proxy::of(
+                config,
+                &std::env::var("NO_PROXY")
+                    .or_else(|_| std::env::var("no_proxy"))
+                    .unwrap_or_default(),
+            )
+            .map_err(credentials)?,
             base: config.base_uri_layer(),
             auth: config.auth_layer().map_err(credentials)?,
             headers: config.extra_headers_layer().map_err(credentials)?,
@@ -155,6 +160,34 @@ impl Factory {
 
     /// A new connection, made when the first request needs it and again whenever it is lost.
     fn sender(&self) -> Sender {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        // For HTTP/1.1, which has no pings.
+        tcp.set_keepalive(Some(Duration::from_secs(15)));
+        tcp.set_keepalive_interval(Some(Duration::from_secs(5)));
+        tcp.set_keepalive_retries(Some(3));
+        match &self.proxy {
+            None => self.sender_over(tcp),
+            Some(proxy) => self.sender_over(Tunnel::new(proxy.clone(), tcp)),
+        }
+    }
+
+    fn sender_over<C>(&self, connector: C) -> Sender
+    where
+        C: Service<Uri> + Clone + Send + Sync + 'static,
+        C::Response: Connection + Read + Write + Send + Unpin + 'static,
+        C::Future: Send + 'static,
+        C::Error: Into<BoxError>,
+    {
+        let mut tls = HttpsConnectorBuilder::new()
+            .with_tls_config(self.tls.clone())
+            .https_or_http();
+        if let Some(server_name) = &self.server_name {
+            tls = tls.with_server_name_resolver(FixedServerNameResolver::new(server_name.clone()));
+        }
+        let connector = tls.enable_all_versions().wrap_connector(connector);
         let mut builder = Client::builder(TokioExecutor::new());
         builder
             .timer(TokioTimer::new())
@@ -168,7 +201,7 @@ impl Factory {
             .http2_keep_alive_timeout(self.tuning.ping_after)
             .http2_keep_alive_while_idle(true)
             .http2_only(self.tuning.http2_without_tls);
-        let client: Client<_, Full<Bytes>> = builder.build(self.connector());
+        let client: Client<_, Full<Bytes>> = builder.build(connector);
         let user_agent = self.user_agent.clone();
         let stack = ServiceBuilder::new()
             .layer(&self.base)
@@ -181,25 +214,6 @@ impl Factory {
             .map_err(BoxError::from)
             .service(client);
         BoxCloneSyncService::new(stack)
-    }
-
-    fn connector(&self) -> HttpsConnector<HttpConnector> {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        // For HTTP/1.1, which has no pings.
-        tcp.set_keepalive(Some(Duration::from_secs(15)));
-        tcp.set_keepalive_interval(Some(Duration::from_secs(5)));
-        tcp.set_keepalive_retries(Some(3));
-        let mut builder = HttpsConnectorBuilder::new()
-            .with_tls_config(self.tls.clone())
-            .https_or_http();
-        if let Some(server_name) = &self.server_name {
-            builder = builder
-                .with_server_name_resolver(FixedServerNameResolver::new(server_name.clone()));
-        }
-        builder.enable_all_versions().wrap_connector(tcp)
     }
 }
 

@@ -199,7 +199,10 @@ impl Watcher {
             }
             // Older than 1.34, or switched off there.
             Err(error) if error.class() == Class::Invalid => {
-                self.connection.refuse_streaming_lists();
+                self.by_pages = true;
+                if error.message.contains("sendInitialEvents") {
+                    self.connection.refuse_streaming_lists();
+                }
                 Phase::Start
             }
             Err(error) => self.again(Phase::Start, error),

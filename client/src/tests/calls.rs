@@ -9,7 +9,7 @@ use placement_api::raw::RawObject;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 
-use crate::mock::{Http, Mock, Then, connect, connect_as, cut, json, lines, retry_after};
+use crate::mock::{Http, Mock, Then, Wire, connect, connect_as, cut, json, lines, retry_after};
 use crate::{Class, DeletePreconditions, Deleted, Propagation};
 
 fn pod() -> ObjectKey {
@@ -444,4 +444,22 @@ async fn requests_are_counted_by_verb_kind_and_result() {
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");
     }
+}
+
+#[tokio::test]
+async fn a_proxy_is_asked_for_a_tunnel_to_the_server() {
+    let mock = Mock::start(Http::One, |_, _| json(200, r#"{"gitVersion":"v1"}"#)).await;
+    let proxy = Wire::proxy_to(&mock.url).await;
+    // A name that only the proxy can make sense of.
+    let mut config = Config::new("http://hub.invalid:6443".parse().unwrap());
+    config.proxy_url = Some(proxy.url.parse().unwrap());
+    let connection = connect_as(config, Http::One, 4).await;
+    assert_eq!(connection.version().await.unwrap(), "v1");
+    assert!(
+        proxy
+            .asked()
+            .starts_with("CONNECT hub.invalid:6443 HTTP/1.1\r\n"),
+        "{}",
+        proxy.asked()
+    );
 }
