@@ -10,11 +10,15 @@ mod found;
 use std::{
     fs::File,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
 
-use crate::files;
+use crate::{files, wait};
+
+/// How long another process may build: a first build takes minutes, and much longer on a machine that does much else.
+const A_BUILD: Duration = Duration::from_hours(1);
 
 /// Everything that a cluster is made of, as paths of programs.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -168,6 +172,16 @@ impl Group {
         version.unwrap_or_default().trim_start_matches('v')
     }
 
+    /// Why the user's folder does not do.
+    fn not_in(&self, dir: &str) -> String {
+        let names: Vec<&str> = self.binaries.iter().map(|binary| binary.name).collect();
+        let (major, minor) = self.oldest;
+        format!(
+            "KUBEBUILDER_ASSETS={dir} does not hold {} in version {major}.{minor} or newer.",
+            names.join(", ")
+        )
+    }
+
     /// Its programs in a folder of the cache, if all are there.
     fn cached(&self, cache: &Path) -> Option<Vec<Tool>> {
         let one = |binary: &Binary| {
@@ -204,11 +218,25 @@ fn build_missing(cache: &Path, found: &mut [Option<Vec<Tool>>; 3]) -> Result<()>
     files::private_dir(cache)?;
     let path = cache.join("lock");
     let lock = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
-    if lock.try_lock().is_err() {
-        eprintln!("Another process builds the testbed's binaries; waiting for it …");
-        lock.lock()
-            .with_context(|| format!("cannot lock {}", path.display()))?;
-    }
+    let started = Instant::now();
+    let mut said = 0;
+    wait::until(
+        "another process that builds the testbed's binaries",
+        A_BUILD,
+        || {
+            if lock.try_lock().is_ok() {
+                return Ok(Some(()));
+            }
+            let waited = started.elapsed().as_secs();
+            if waited >= said {
+                eprintln!(
+                    "Another process builds the testbed's binaries; waiting for it since {waited} s …"
+                );
+                said = waited + 20;
+            }
+            Ok(None)
+        },
+    )?;
     let missing: Vec<&Group> = GROUPS
         .iter()
         .zip(&*found)
@@ -216,6 +244,11 @@ fn build_missing(cache: &Path, found: &mut [Option<Vec<Tool>>; 3]) -> Result<()>
         .map(|(group, _)| group)
         .collect();
     if !missing.is_empty() {
+        if let Some(dir) = std::env::var_os("KUBEBUILDER_ASSETS") {
+            for group in &missing {
+                eprintln!("{}", group.not_in(&dir.to_string_lossy()));
+            }
+        }
         compile::all(&missing, cache)?;
     }
     for (group, slot) in GROUPS.iter().zip(found) {

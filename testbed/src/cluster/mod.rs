@@ -49,6 +49,9 @@ const REQUEST: Duration = Duration::from_secs(5);
 /// The pods' and nodes' life as kwok plays it.
 const STAGES: &str = include_str!("../../kwok/stages.yaml");
 
+/// The log of every pod, in the kubelet's format: nothing really runs in them.
+const POD_LOG: &str = "2026-01-01T00:00:00.000000000Z stdout F kwok plays this pod: it has a state, but nothing runs in it\n";
+
 /// What a cluster is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -236,7 +239,9 @@ impl Cluster {
         cluster.write_kubeconfig("controller-manager", "system:kube-controller-manager", &[])?;
         cluster.write_kubeconfig("scheduler", "system:kube-scheduler", &[])?;
         cluster.write_kubeconfig("kwok", "testbed:kwok", &["system:masters"])?;
-        files::write_private(&dir.join("kwok.yaml"), STAGES)?;
+        let stages = STAGES.replace("@DIR@", &dir.display().to_string());
+        files::write_private(&dir.join("kwok.yaml"), stages)?;
+        files::write_private(&dir.join("pod.log"), POD_LOG)?;
         Ok(cluster)
     }
 
