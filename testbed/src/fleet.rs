@@ -83,10 +83,17 @@ impl Fleet {
         let mut fleet = Self {
             clusters: BTreeMap::new(),
             dir: dir.to_path_buf(),
-            temporary,
+            // Not while it starts: an error names the logs in there.
+            temporary: false,
             _held: held.try_clone()?,
         };
         let specs: Vec<ClusterSpec> = std::iter::once(spec.hub).chain(spec.members).collect();
+        if specs
+            .first()
+            .is_none_or(|hub| hub.name != HUB || hub.role != Role::Hub)
+        {
+            bail!("the hub of a fleet is called {HUB} and has the role of one");
+        }
         for (at, spec) in specs.iter().enumerate() {
             if specs[..at].iter().any(|other| other.name == spec.name) {
                 bail!("two clusters are called {}", spec.name);
@@ -124,6 +131,7 @@ impl Fleet {
             .map(|cluster| cluster.admin().clone())
             .collect();
         files::write_private(&fleet.kubeconfig(), render_kubeconfig(&entries))?;
+        fleet.temporary = temporary;
         Ok(fleet)
     }
 

@@ -245,30 +245,30 @@ impl Testbed {
 
     /// Ends it and removes its folder. False if it did not run.
     pub fn down(&self) -> Result<bool> {
-        let ran = match self.find()? {
-            Found::Nothing => return Ok(false),
-            Found::Left => false,
-            Found::Starting | Found::Up(_) => self.end_supervisor()?,
-        };
-        let what = format!("the programs of testbed {} to end", self.name);
-        let held = wait::until(&what, Duration::from_secs(30), || fleet::lock(&self.dir))?;
+        if !self.dir.is_dir() {
+            return Ok(false);
+        }
+        let mut ran = false;
+        let what = format!("the end of the programs of testbed {}", self.name);
+        let held = wait::until(&what, Duration::from_secs(30), || {
+            let held = fleet::lock(&self.dir)?;
+            // A supervisor that starts right now writes its id a moment after it took the lock, hence in the loop.
+            if held.is_none() && !ran {
+                ran = self.end_supervisor()?;
+            }
+            Ok(held)
+        })?;
         files::remove_dir(&self.dir)?;
         drop(held);
         Ok(ran)
     }
 
-    /// False if it is gone already, while its children still end.
+    /// False if it is gone already, while its children still end, or has not said its id yet.
     fn end_supervisor(&self) -> Result<bool> {
-        // The supervisor writes its id behind taking the lock; the lock is taken, so at most an instant is missing.
-        let pid = wait::until(
-            "the supervisor's process id",
-            Duration::from_secs(5),
-            || {
-                Ok(fs::read_to_string(self.pid_file())
-                    .ok()
-                    .and_then(|text| text.trim().parse::<u32>().ok()))
-            },
-        )?;
+        let text = fs::read_to_string(self.pid_file()).unwrap_or_default();
+        let Ok(pid) = text.trim().parse() else {
+            return Ok(false);
+        };
         let there = is_supervisor(pid, &self.dir);
         if there {
             process::signal_to(pid, Signal::TERM)?;
@@ -326,7 +326,13 @@ fn hold(testbed: &Testbed) -> Result<Fleet> {
     let Some(lock) = fleet::lock(&testbed.dir)? else {
         bail!("testbed {} is up or starting already", testbed.name)
     };
+    // What an earlier one left.
     let _ = fs::remove_file(testbed.state_file());
+    for entry in fs::read_dir(&testbed.dir)?.filter_map(Result::ok) {
+        if entry.file_type()?.is_dir() {
+            files::remove_dir(&entry.path())?;
+        }
+    }
     files::write_private(&testbed.pid_file(), std::process::id().to_string())?;
 
     let (ready, states) = mpsc::channel();

@@ -51,6 +51,22 @@ fn a_fleet_runs_pods_survives_a_killed_api_server_and_leaves_nothing() {
         &["rollout", "status", "deployment/web", "--timeout=120s"],
     );
 
+    // The store, the controllers and the nodes come back too.
+    for component in [
+        Component::Etcd,
+        Component::ControllerManager,
+        Component::Scheduler,
+        Component::Kwok,
+    ] {
+        member.restart(component).unwrap();
+    }
+    kubectl(member, &["scale", "deployment/web", "--replicas=2"]);
+    kubectl(member, &["rollout", "restart", "deployment/web"]);
+    kubectl(
+        member,
+        &["rollout", "status", "deployment/web", "--timeout=120s"],
+    );
+
     member.pause(Component::Apiserver).unwrap();
     assert!(
         !member

@@ -26,6 +26,8 @@ fn first(binary: &Binary, folders: &[PathBuf]) -> Option<Tool> {
         .iter()
         .map(|folder| folder.join(binary.name))
         .find(|path| path.is_file())?;
+    // It may be started from another folder than ours.
+    let path = std::path::absolute(path).ok()?;
     let output = Command::new(&path)
         .args(binary.version_args)
         .output()
