@@ -10,5 +10,6 @@ pub mod profile;
 pub mod quantity;
 pub mod raw;
 pub mod reason;
+pub mod resources;
 pub mod selector;
 pub mod toleration;
