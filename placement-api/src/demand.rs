@@ -269,6 +269,10 @@ pub fn amount(list: &ResourceList, name: &str) -> Quantity {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "json! literals read better by value"
+)]
 mod tests {
     use proptest::prelude::*;
     use serde_json::json;

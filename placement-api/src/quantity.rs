@@ -489,8 +489,8 @@ mod tests {
             ("0.00000000050", 1, 0, Dec),
             ("0.5e-9", 1, 0, Exp),
             ("0.00000012345", 124, 0, Dec),
-            ("9Ei", i64::MAX as i128, 9, Bin),
-            ("9223372036854775807Ki", i64::MAX as i128, 9, Bin),
+            ("9Ei", (1 << 63) - 1, 9, Bin),
+            ("9223372036854775807Ki", (1 << 63) - 1, 9, Bin),
             ("12E", 12, 27, Dec),
             // Fractional binary.
             ("100.035Ki", 10_243_584, 7, Bin),
@@ -622,6 +622,16 @@ mod tests {
         }
         assert!(serde_json::from_str::<Quantity>("true").is_err());
         assert!(serde_json::from_str::<Quantity>("\"x\"").is_err());
+    }
+
+    /// A structural schema takes no `type` beside int-or-string, and inlining keeps the CRD free of references.
+    #[test]
+    fn the_schema_is_structural() {
+        let schema = schemars::schema_for!(ResourceList).to_value();
+        let item = &schema["additionalProperties"];
+        assert_eq!(item["x-kubernetes-int-or-string"], true);
+        assert_eq!(item.get("type"), None);
+        assert_eq!(schema.get("$defs"), None);
     }
 
     proptest! {

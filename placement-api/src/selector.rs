@@ -391,7 +391,7 @@ fn check_value(value: &str, field: impl Fn() -> String) -> Result<(), SelectorEr
 /// Not empty, begins and ends with a character of `class`, and has none but those and `inner`.
 fn framed(text: &str, class: impl Fn(char) -> bool, inner: &str) -> bool {
     text.starts_with(&class)
-        && text.ends_with(|c| class(c))
+        && text.ends_with(&class)
         && text.chars().all(|c| class(c) || inner.contains(c))
 }
 

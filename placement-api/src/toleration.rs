@@ -36,6 +36,7 @@ pub const BLOCKING: &[TaintEffect] = &[TaintEffect::NoSchedule, TaintEffect::NoE
 /// Lets work be where taints are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "Kubernetes' own names")]
 pub struct Toleration {
     /// The taint's key; empty with `Exists` tolerates every key.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -19,6 +19,8 @@ const VARIABLE: &str = "object";
 const MAX_LENGTH: usize = 4096;
 /// Deepest nesting. Evaluation recurses once per level on whatever thread asks; this fits a 2 MiB stack many times.
 const MAX_DEPTH: usize = 40;
+/// Loops inside loops. There is no budget at run time, so the exponent is what must be small.
+const MAX_LOOPS: usize = 2;
 /// The ANTLR parser needs up to a quarter of a megabyte per level in debug builds.
 const PARSER_STACK: usize = 64 << 20;
 
@@ -236,6 +238,10 @@ fn check<'a>(
             .chain(&call.args)
             .try_for_each(|one| check(one, deeper, known)),
         Expr::Comprehension(loop_) => {
+            // Each loop around this one has brought its variables.
+            if known.len() > 2 * MAX_LOOPS {
+                return Err(format!("more than {MAX_LOOPS} loops inside each other"));
+            }
             check(&loop_.iter_range, deeper, known)?;
             check(&loop_.accu_init, deeper, known)?;
             let outer = known.len();
@@ -381,6 +387,10 @@ mod tests {
             ),
             ("", "an expression is missing"),
             ("1 +", "ERROR"),
+            (
+                "[1].map(a, [1].map(b, [1].map(c, c)))",
+                "more than 2 loops inside each other",
+            ),
             ("Foo{a: 1}", "messages cannot be built here"),
         ] {
             let error = compile(source)
@@ -405,6 +415,10 @@ mod tests {
             ("object.status.gone == 'x'", Some(false)),
             ("object.gone.gone == 'x'", Some(false)),
             ("object.spec.roles.all(r, r.n > 1)", Some(true)),
+            (
+                "object.spec.roles.exists(r, object.spec.names.exists(n, n == 'b'))",
+                Some(true),
+            ),
             ("object.spec.roles.exists(r, r.n > 1 && !r.on)", Some(true)),
             ("object.spec.n > 3 || object.gone", Some(true)),
             ("object.spec.n", None),

@@ -70,17 +70,17 @@ pub enum ProfileError {
 }
 
 impl ProfileError {
-    pub(crate) fn profile(field: impl Into<String>, message: impl ToString) -> Self {
+    pub(crate) fn profile(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Profile {
             field: field.into(),
-            message: message.to_string(),
+            message: message.into(),
         }
     }
 
-    pub(crate) fn object(field: impl Into<String>, message: impl ToString) -> Self {
+    pub(crate) fn object(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Object {
             field: field.into(),
-            message: message.to_string(),
+            message: message.into(),
         }
     }
 }
@@ -241,7 +241,10 @@ impl Profile {
     /// The member's own words where it refuses to create the pods of this object (quota, admission); only kinds that say so in
     /// their status.
     pub fn refusal(&self, object: &Value) -> Option<String> {
-        health::refusal(object)
+        match self.reader {
+            Reader::Builtin(Builtin::Plain | Builtin::Claim) => None,
+            _ => health::refusal(object),
+        }
     }
 
     fn new(group: &str, kind: &str, reader: Reader) -> Self {

@@ -208,6 +208,10 @@ fn job_pods(object: &Value, spec: &str) -> Result<u32, ProfileError> {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "json! literals read better by value"
+)]
 mod tests {
     use serde_json::json;
 
