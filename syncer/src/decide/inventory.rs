@@ -1,0 +1,274 @@
+//! What the member has and what of it is free: nodes and pods in, `Inventory.status` out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use placement_api::kinds::{CountedAssignment, DeviceSummary, InventoryNode, NodeClass};
+use placement_api::quantity::ResourceList;
+use placement_api::raw::digest_of;
+use placement_api::resources::ResourceVector;
+use serde_json::json;
+
+use super::node::Node;
+use super::pod::Pod;
+
+/// The computed parts of the inventory.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Stock {
+    /// Classes, by id.
+    pub classes: Vec<NodeClass>,
+    /// Nodes, by name.
+    pub nodes: Vec<InventoryNode>,
+    /// Accelerators.
+    pub devices: Vec<DeviceSummary>,
+}
+
+/// Labels whose values differ from node to node or from rack to rack.
+fn is_local(key: &str) -> bool {
+    let name = key.rsplit('/').next().unwrap_or(key);
+    matches!(key, "kubernetes.io/hostname" | "nvidia.com/gpu.clique")
+        || key.starts_with("topology.")
+        || key.starts_with("network.topology.")
+        || key.starts_with("failure-domain.")
+        || ["rack", "block", "clique", "host", "hostname", "superpod", "row", "serial", "machine-id"].contains(&name)
+}
+
+/// A label with more values than this, and more than half as many as there are nodes, is no property of a class.
+const CLASS_VALUES: usize = 16;
+
+/// Counts what there is.
+pub fn take_stock<'a>(nodes: impl Iterator<Item = &'a Node> + Clone, pods: impl Iterator<Item = &'a Pod>) -> Stock {
+    let mut used: BTreeMap<&str, ResourceVector> = BTreeMap::new();
+    for pod in pods.filter(|pod| pod.holds_resources()) {
+        used.entry(&pod.node).or_default().add(&pod.requests);
+    }
+    let local = local_labels(nodes.clone());
+    let mut classes = BTreeMap::new();
+    let mut stock = Stock::default();
+    let mut devices: BTreeMap<(String, String, String), (i64, i64)> = BTreeMap::new();
+    for node in nodes {
+        let (own, shared): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            node.labels.clone().into_iter().partition(|(key, _)| local.contains(key.as_str()));
+        let id = class_id(&shared, node);
+        classes.entry(id.clone()).or_insert_with(|| NodeClass {
+            id: id.clone(),
+            labels: shared,
+            taints: node.taints.clone(),
+            allocatable: node.allocatable.clone(),
+        });
+        let all = ResourceVector::from(&node.allocatable);
+        let taken = used.get(node.name.as_str()).cloned().unwrap_or_default();
+        let mut free = ResourceVector::new();
+        for (name, amount) in all.iter() {
+            free.set(name, (amount - taken.get(name)).max(0));
+        }
+        if node.unusable.is_none() {
+            count_devices(&mut devices, node, &all, &free);
+        }
+        stock.nodes.push(InventoryNode {
+            name: node.name.clone(),
+            class: id,
+            labels: own,
+            free: changed(&all, &free),
+            unusable: node.unusable.clone(),
+        });
+    }
+    stock.nodes.sort_by(|a, b| a.name.cmp(&b.name));
+    stock.classes = classes.into_values().collect();
+    stock.devices = devices
+        .into_iter()
+        .map(|((resource, product, sharing), (total, free))| DeviceSummary { resource, product, sharing, total, free })
+        .collect();
+    stock
+}
+
+/// An assignment, for [`counted`].
+#[derive(Clone, Debug)]
+pub struct Expected<'a> {
+    /// Name of the Assignment.
+    pub name: &'a str,
+    /// Its epoch.
+    pub epoch: i64,
+    /// Pods per role that its templates make; `None`: its kind has none.
+    pub pods: Option<i64>,
+    /// The root has ended.
+    pub finished: bool,
+    /// The root says that it is healthy.
+    pub healthy: bool,
+}
+
+/// The assignments whose pods the free amounts include: all are there and bound, or the work has ended. Pods that cannot be told
+/// (kinds without a template) are taken to be there when the root says that it is healthy.
+pub fn counted<'a>(
+    assignments: impl Iterator<Item = Expected<'a>>,
+    pods_of: impl Fn(&str) -> Vec<&'a Pod>,
+) -> Vec<CountedAssignment> {
+    let mut all: Vec<CountedAssignment> = assignments
+        .filter(|expected| {
+            expected.finished
+                || expected.pods.map_or(expected.healthy, |count| {
+                    let pods = pods_of(expected.name);
+                    let settled = pods.iter().filter(|p| !p.deleting && (p.holds_resources() || p.has_ended())).count();
+                    i64::try_from(settled).unwrap_or(i64::MAX) >= count
+                })
+        })
+        .map(|expected| CountedAssignment {
+            name: expected.name.to_owned(),
+            epoch: expected.epoch,
+        })
+        .collect();
+    all.sort();
+    all
+}
+
+fn local_labels<'a>(nodes: impl Iterator<Item = &'a Node> + Clone) -> BTreeSet<&'a str> {
+    let mut values: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let mut count = 0;
+    for node in nodes {
+        count += 1;
+        for (key, value) in &node.labels {
+            values.entry(key).or_default().insert(value);
+        }
+    }
+    values
+        .into_iter()
+        .filter(|(key, values)| is_local(key) || (values.len() > CLASS_VALUES && values.len() * 2 > count))
+        .map(|(key, _)| key)
+        .collect()
+}
+
+fn class_id(labels: &BTreeMap<String, String>, node: &Node) -> String {
+    let mut id = digest_of(&json!([labels, node.taints, node.allocatable]));
+    id.truncate(10);
+    id
+}
+
+/// Amounts that are not wholly free.
+fn changed(all: &ResourceVector, free: &ResourceVector) -> ResourceList {
+    let mut out = ResourceVector::new();
+    let mut zero = Vec::new();
+    for (name, amount) in all.iter() {
+        let left = free.get(name);
+        if left == 0 {
+            zero.push(name.to_owned());
+        } else if left != amount {
+            out.set(name, left);
+        }
+    }
+    let mut list = out.to_list();
+    // A vector has no zeros; here a missing name would mean "wholly free".
+    list.extend(zero.into_iter().map(|name| (name, placement_api::quantity::Quantity::ZERO)));
+    list
+}
+
+/// Extended resources are devices, but for those that Kubernetes itself counts.
+fn is_device(resource: &str) -> bool {
+    resource.contains('/')
+        && !resource.starts_with("hugepages-")
+        && !resource.starts_with("attachable-volumes-")
+        && !resource.starts_with("kubernetes.io/")
+}
+
+fn count_devices(
+    devices: &mut BTreeMap<(String, String, String), (i64, i64)>,
+    node: &Node,
+    all: &ResourceVector,
+    free: &ResourceVector,
+) {
+    for (resource, total) in all.iter().filter(|(resource, total)| is_device(resource) && *total > 0) {
+        let vendor = resource.split('/').next().unwrap_or_default();
+        let label = |name: &str| node.labels.get(&format!("{vendor}/{name}")).map(String::as_str);
+        let product = label("gpu.product").unwrap_or_default();
+        let sharing = if resource.contains("/mig-") || product.contains("-MIG-") {
+            "MIG"
+        } else {
+            match label("gpu.sharing-strategy") {
+                Some("time-slicing") => "TimeSliced",
+                Some("mps") => "MPS",
+                _ => "Whole",
+            }
+        };
+        let sum = devices.entry((resource.to_owned(), product.to_owned(), sharing.to_owned())).or_default();
+        sum.0 += total;
+        sum.1 += free.get(resource);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use placement_api::quantity::Quantity;
+
+    use super::*;
+
+    fn node(name: &str, rack: &str, gpus: &str) -> Node {
+        let labels = [("kubernetes.io/hostname", name), ("topology.kubernetes.io/rack", rack), ("nvidia.com/gpu.product", "H100"), ("pool", "gpu")];
+        let amounts = [("cpu", "8"), ("pods", "110"), ("nvidia.com/gpu", gpus)];
+        Node {
+            name: name.into(),
+            labels: labels.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(),
+            allocatable: amounts.iter().map(|(k, v)| ((*k).into(), Quantity::parse(v).unwrap())).collect(),
+            ..Node::default()
+        }
+    }
+
+    fn pod(node: &str, phase: &str, gpus: i64) -> Pod {
+        let mut requests = ResourceVector::new();
+        requests.set("cpu", 500);
+        requests.set("pods", 1);
+        requests.set("nvidia.com/gpu", gpus);
+        Pod { node: node.into(), phase: phase.into(), requests, ..Pod::default() }
+    }
+
+    #[test]
+    fn classes_free_amounts_and_devices() {
+        let mut nodes = vec![node("n2", "r1", "8"), node("n1", "r1", "8"), node("n3", "r2", "8"), node("n4", "r2", "4")];
+        nodes[2].unusable = Some("Cordoned".into());
+        let pods = [pod("n1", "Running", 8), pod("n2", "Running", 2), pod("n2", "Succeeded", 6), pod("", "Pending", 8)];
+        let stock = take_stock(nodes.iter(), pods.iter());
+        assert_eq!(stock.classes.len(), 2, "the four GPUs make a class of their own");
+        assert_eq!(stock.nodes.iter().map(|n| n.name.as_str()).collect::<Vec<_>>(), ["n1", "n2", "n3", "n4"]);
+        let free = |i: usize, name: &str| stock.nodes[i].free.get(name).map(ToString::to_string);
+        assert_eq!(free(0, "nvidia.com/gpu").as_deref(), Some("0"), "none left is not the same as all left");
+        assert_eq!(free(0, "cpu").as_deref(), Some("7500m"));
+        assert_eq!(free(1, "nvidia.com/gpu").as_deref(), Some("6"));
+        assert!(stock.nodes[3].free.is_empty(), "wholly free");
+        assert_eq!(stock.nodes[2].labels["topology.kubernetes.io/rack"], "r2");
+        assert!(!stock.classes[0].labels.contains_key("kubernetes.io/hostname"));
+        assert_eq!(stock.classes[0].labels["pool"], "gpu");
+        let gpu = &stock.devices[0];
+        assert_eq!((gpu.product.as_str(), gpu.sharing.as_str(), gpu.total, gpu.free), ("H100", "Whole", 20, 10));
+        assert_eq!(take_stock(nodes.iter().rev(), pods.iter()), stock, "order does not matter");
+    }
+
+    #[test]
+    fn labels_with_a_value_per_node_belong_to_the_node() {
+        let nodes: Vec<Node> = (0..40)
+            .map(|i| {
+                let mut node = node(&format!("n{i}"), "r1", "8");
+                node.labels.insert("vendor/asset-tag".into(), i.to_string());
+                node
+            })
+            .collect();
+        let stock = take_stock(nodes.iter(), std::iter::empty());
+        assert_eq!(stock.classes.len(), 1);
+        assert_eq!(stock.nodes[0].labels["vendor/asset-tag"], "0");
+    }
+
+    #[test]
+    fn counted_when_bound_or_ended() {
+        let pods = [pod("n1", "Running", 1), pod("", "Pending", 1), pod("n1", "Succeeded", 1)];
+        let expected = |count: Option<i64>, finished, healthy| Expected { name: "a", epoch: 3, pods: count, finished, healthy };
+        let cases = [
+            (expected(Some(2), false, false), vec![0, 1], false),
+            (expected(Some(2), false, false), vec![0, 2], true),
+            (expected(Some(3), false, true), vec![0, 2], false),
+            (expected(Some(3), true, false), vec![], true),
+            (expected(Some(0), false, false), vec![], true),
+            (expected(None, false, false), vec![], false),
+            (expected(None, false, true), vec![], true),
+        ];
+        for (case, which, is_counted) in cases {
+            let got = counted(std::iter::once(case.clone()), |_| which.iter().map(|i| &pods[*i]).collect());
+            assert_eq!(got.len() == 1, is_counted, "{case:?}");
+        }
+    }
+}
