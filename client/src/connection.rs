@@ -26,7 +26,8 @@ use crate::transport::Transport;
 /// Objects in one page of a list: large enough to be quick, small enough for an answer within the deadline.
 pub(crate) const PAGE: &str = "500";
 
-/// A connection to one API server. Clones are cheap and share everything but the deadline.
+/// A connection to one API server. Clones are cheap and share everything but [`deadline`](Self::with_deadline)
+/// and [`urgent`](Self::urgent).
 ///
 /// Reads are tried again on transient errors while the deadline lasts. Writes are sent once: after an error whose
 /// [`outcome_unknown`](ApiError::outcome_unknown) says so, the caller reads before it writes again.
@@ -34,6 +35,7 @@ pub(crate) const PAGE: &str = "500";
 pub struct Connection {
     shared: Arc<Shared>,
     deadline: Duration,
+    urgent: bool,
 }
 
 struct Shared {
@@ -56,6 +58,7 @@ impl Connection {
                 streaming_lists: AtomicBool::new(true),
             }),
             deadline: options.deadline,
+            urgent: false,
         }
     }
 
@@ -63,8 +66,17 @@ impl Connection {
     #[must_use]
     pub fn with_deadline(&self, deadline: Duration) -> Self {
         Self {
-            shared: Arc::clone(&self.shared),
             deadline,
+            ..self.clone()
+        }
+    }
+
+    /// The same connection for calls that wait for no others: heartbeats and leases, a few at a time.
+    #[must_use]
+    pub fn urgent(&self) -> Self {
+        Self {
+            urgent: true,
+            ..self.clone()
         }
     }
 
@@ -393,8 +405,11 @@ impl Connection {
         &self.shared.metrics
     }
 
-    /// Waits for a place among the calls under way.
+    /// Waits for a place among the calls under way; urgent calls go without.
     pub(crate) async fn place(&self) -> Option<SemaphorePermit<'_>> {
+        if self.urgent {
+            return None;
+        }
         // It is never closed.
         self.shared.places.acquire().await.ok()
     }

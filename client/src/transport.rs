@@ -134,6 +134,8 @@ struct Factory {
 
 impl Factory {
     fn new(config: &Config, tuning: Tuning) -> Result<Self, ConnectError> {
+        // Fails where the process has chosen already, and then that one is used.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let server_name = config
             .tls_server_name
             .as_ref()

@@ -99,11 +99,11 @@ pub enum WatchEvent {
 }
 
 impl Connection {
+    /// Watches a kind. The stream never ends; dropping it ends the watch.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "a scope is written where it is used"
     )]
-    /// Watches a kind. The stream never ends; dropping it ends the watch.
     pub fn watch(&self, api: &ApiType, scope: WatchScope) -> BoxStream<'static, WatchEvent> {
         let watcher = Watcher {
             namespace: scope.namespace.clone().unwrap_or_default(),

@@ -1,5 +1,3 @@
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use kube::Config;
@@ -359,23 +357,19 @@ async fn deletions_tell_gone_from_going() {
 }
 
 #[tokio::test]
-async fn no_more_calls_are_under_way_than_allowed() {
-    let most = Arc::new(AtomicUsize::new(0));
-    let peak = most.clone();
-    let mock = Mock::start(Http::Two, move |number, _| {
-        peak.fetch_max(number + 1, Ordering::SeqCst);
-        lines(&[], Then::Silence)
-    })
-    .await;
+async fn no_more_calls_are_under_way_than_allowed_and_urgent_ones_do_not_wait() {
+    let mock = Mock::start(Http::Two, |_, _| lines(&[], Then::Silence)).await;
     let connection = connect_as(Config::new(mock.url.parse().unwrap()), Http::Two, 3).await;
-    let calls = (0..20).map(|_| connection.raw_get("/x"));
-    let outcomes = futures::future::join_all(calls).await;
-    assert!(outcomes.iter().all(|outcome| {
-        outcome
-            .as_ref()
-            .is_err_and(|error| error.category() == "timeout")
-    }));
-    assert_eq!(most.load(Ordering::SeqCst), 3);
+    let urgent = connection.urgent();
+    let calls = futures::future::join_all((0..20).map(|_| connection.raw_get("/x")));
+    let (outcomes, heartbeat) = tokio::join!(calls, urgent.raw_get("/heartbeat"));
+    assert_eq!(heartbeat.unwrap_err().category(), "timeout");
+    for outcome in outcomes {
+        assert_eq!(outcome.unwrap_err().category(), "timeout");
+    }
+    let mut seen = mock.lines();
+    seen.sort();
+    assert_eq!(seen, ["GET /heartbeat", "GET /x", "GET /x", "GET /x"]);
 }
 
 #[tokio::test]

@@ -1,10 +1,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use kube::Config;
 use placement_api::api_type::known;
+use tokio::time::timeout;
 
 use crate::mock::{Answer, Http, Mock, Seen, Then, Wire, connect, connect_as, cut, json, lines};
 use crate::{WatchEvent, WatchScope};
@@ -59,12 +61,15 @@ fn short(event: &WatchEvent) -> String {
     }
 }
 
+/// The next events; fails when they do not come, far beyond any wait that is meant.
 async fn next(stream: &mut BoxStream<'static, WatchEvent>, count: usize) -> Vec<String> {
-    stream
-        .take(count)
-        .map(|event| short(&event))
-        .collect()
-        .await
+    let mut events = Vec::new();
+    while events.len() < count {
+        let event = timeout(Duration::from_secs(30), stream.next()).await;
+        let event = event.unwrap_or_else(|_| panic!("nothing comes after {events:?}"));
+        events.push(short(&event.unwrap()));
+    }
+    events
 }
 
 /// What a watch of pods tells first, from a server that answers like this.
