@@ -57,6 +57,11 @@ impl Https {
         self.request("POST", path, body, limit)
     }
 
+    /// One DELETE; of a whole list, where the path is one's.
+    pub(crate) fn delete(&self, path: &str, limit: Duration) -> Result<Response> {
+        self.request("DELETE", path, "", limit)
+    }
+
     fn request(&self, method: &str, path: &str, body: &str, limit: Duration) -> Result<Response> {
         let tcp =
             TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)), limit)?;

@@ -246,16 +246,7 @@ impl Cluster {
     }
 
     fn bring_up(&self) -> Result<()> {
-        self.spawn(Component::Etcd)?;
-        let etcd = SocketAddr::from((Ipv4Addr::LOCALHOST, self.ports.etcd));
-        self.wait("etcd", || {
-            Ok(TcpStream::connect_timeout(&etcd, REQUEST).is_ok())
-        })?;
-        self.spawn(Component::Apiserver)?;
-        self.wait_ready()?;
-        for component in &self.spec.role.components()[2..] {
-            self.spawn(*component)?;
-        }
+        self.start_again()?;
         self.add_nodes(&self.spec.pools)?;
         self.wait("its first service account", || {
             self.exists("/api/v1/namespaces/default/serviceaccounts/default")
@@ -343,14 +334,19 @@ impl Cluster {
         })
     }
 
-    /// Waits until the API server says that it is ready. Fails at once when one of the programs ends.
+    /// Waits until the API server says that it is ready and gives an answer that only its store can know. Fails at once when
+    /// one of the programs ends.
     pub fn wait_ready(&self) -> Result<()> {
         // Until it listens, the connection is refused; that is no error here.
-        self.wait("/readyz", || {
-            Ok(self
-                .https
-                .get("/readyz", REQUEST)
-                .is_ok_and(|answer| answer.status == 200))
+        let status = |path| {
+            self.https
+                .get(path, REQUEST)
+                .map_or(0, |answer| answer.status)
+        };
+        self.wait("/readyz", || Ok(status("/readyz") == 200))?;
+        // /readyz remembers an etcd that is gone for a while.
+        self.wait("the store", || {
+            Ok(matches!(status("/api/v1/namespaces/default"), 200 | 404))
         })
     }
 
@@ -365,7 +361,7 @@ impl Cluster {
     /// Starts a program again, on the same port and data, and waits until the API server is ready.
     pub fn restart(&self, component: Component) -> Result<()> {
         self.kill(component)?;
-        self.spawn(component)?;
+        self.start_one(component)?;
         self.wait_ready()
     }
 
@@ -393,7 +389,7 @@ impl Cluster {
     pub fn start_again(&self) -> Result<()> {
         for component in self.spec.role.components() {
             if !self.running().contains_key(component) {
-                self.spawn(*component)?;
+                self.start_one(*component)?;
             }
         }
         self.wait_ready()
@@ -405,6 +401,30 @@ impl Cluster {
             .iter()
             .map(|(component, process)| (*component, process.id()))
             .collect()
+    }
+
+    /// Starts a program, and waits for those that the next ones need from the start.
+    fn start_one(&self, component: Component) -> Result<()> {
+        match component {
+            Component::Etcd => {
+                self.spawn(component)?;
+                let etcd = SocketAddr::from((Ipv4Addr::LOCALHOST, self.ports.etcd));
+                self.wait("etcd", || {
+                    Ok(TcpStream::connect_timeout(&etcd, REQUEST).is_ok())
+                })
+            }
+            Component::Apiserver => {
+                self.spawn(component)?;
+                self.wait_ready()
+            }
+            Component::Kwok => {
+                // A killed kwok holds its nodes' leases for 40 s more, and its successor would wait for that.
+                let leases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
+                let _ = self.https.delete(leases, REQUEST);
+                self.spawn(component)
+            }
+            Component::ControllerManager | Component::Scheduler => self.spawn(component),
+        }
     }
 
     fn spawn(&self, component: Component) -> Result<()> {
