@@ -78,16 +78,25 @@ pub fn workload_name(group: &str, kind: &str, namespace: &str, name: &str) -> St
         hash.update(part.as_bytes());
     }
     let digest = hash.finalize();
-    let tail: String = digest.iter().take(5).map(|b| format!("{b:02x}")).collect();
+    let tail = digest
+        .iter()
+        .take(5)
+        .fold(0_u64, |all, byte| (all << 8) | u64::from(*byte));
     let mut head: String = format!("{}-{}", kind.to_ascii_lowercase(), name)
         .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
+        .map(|c| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_lowercase()
+            } else {
+                '-'
+            }
+        })
         .take(52)
         .collect();
     while head.ends_with('-') {
         head.pop();
     }
-    format!("{head}-{tail}")
+    format!("{head}-{tail:010x}")
 }
 
 /// Name in a target's namespace of the copy of a user's Secret.
@@ -105,8 +114,13 @@ mod tests {
         let a = workload_name("apps", "Deployment", "shop", &long);
         assert!(a.len() <= 63, "{a}");
         assert_ne!(a, workload_name("apps", "Deployment", "shop2", &long));
-        assert_ne!(workload_name("a", "b", "cd", "e"), workload_name("a", "b", "c", "de"));
-        assert!(workload_name("apps", "Deployment", "shop", "web.v1").starts_with("deployment-web-v1-"));
+        assert_ne!(
+            workload_name("a", "b", "cd", "e"),
+            workload_name("a", "b", "c", "de")
+        );
+        assert!(
+            workload_name("apps", "Deployment", "shop", "web.v1").starts_with("deployment-web-v1-")
+        );
     }
 
     #[test]

@@ -16,7 +16,8 @@ pub const PLACEMENTS: ApiType = ApiType::cluster(GROUP, VERSION, "Placement", "p
 pub const QUEUES: ApiType = ApiType::cluster(GROUP, VERSION, "Queue", "queues");
 
 /// FleetPolicy.
-pub const FLEET_POLICIES: ApiType = ApiType::cluster(GROUP, VERSION, "FleetPolicy", "fleetpolicies");
+pub const FLEET_POLICIES: ApiType =
+    ApiType::cluster(GROUP, VERSION, "FleetPolicy", "fleetpolicies");
 
 /// KindProfile.
 pub const KIND_PROFILES: ApiType = ApiType::cluster(GROUP, VERSION, "KindProfile", "kindprofiles");
@@ -31,7 +32,8 @@ pub const ASSIGNMENTS: ApiType = ApiType::namespaced(GROUP, VERSION, "Assignment
 pub const INVENTORIES: ApiType = ApiType::namespaced(GROUP, VERSION, "Inventory", "inventories");
 
 /// AppliedAssignment.
-pub const APPLIED_ASSIGNMENTS: ApiType = ApiType::namespaced(GROUP, VERSION, "AppliedAssignment", "appliedassignments");
+pub const APPLIED_ASSIGNMENTS: ApiType =
+    ApiType::namespaced(GROUP, VERSION, "AppliedAssignment", "appliedassignments");
 
 /// SyncPolicy.
 pub const SYNC_POLICIES: ApiType = ApiType::cluster(GROUP, VERSION, "SyncPolicy", "syncpolicies");

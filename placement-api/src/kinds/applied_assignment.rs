@@ -9,11 +9,22 @@ use super::ObjectRef;
 /// What was or is about to be applied for one assignment. Written before the first write that it announces.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
-    group = "inhaul.dev", version = "v1alpha1", kind = "AppliedAssignment", plural = "appliedassignments", namespaced,
-    shortname = "applied", category = "inhaul", derive = "PartialEq", derive = "Default",
+    group = "inhaul.dev",
+    version = "v1alpha1",
+    kind = "AppliedAssignment",
+    plural = "appliedassignments",
+    namespaced,
+    shortname = "applied",
+    category = "inhaul",
+    derive = "PartialEq",
+    derive = "Default",
     printcolumn(name = "Workload", type_ = "string", json_path = ".spec.workload.name"),
     printcolumn(name = "Epoch", type_ = "integer", json_path = ".spec.epoch"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct AppliedAssignmentSpec {
@@ -49,7 +60,9 @@ pub struct FinishedRecord {
 }
 
 /// One object of the ledger.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub struct LedgerObject {
     /// The object; `uid` is empty until it was seen.

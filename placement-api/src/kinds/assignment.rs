@@ -12,13 +12,25 @@ use super::{Failover, NodeShare, ObjectRef, any_object};
 /// One workload on one target: spec by the scheduler, status by the agent.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
-    group = "inhaul.dev", version = "v1alpha1", kind = "Assignment", plural = "assignments", namespaced,
-    shortname = "asg", category = "inhaul", status = "AssignmentStatus", derive = "PartialEq", derive = "Default",
+    group = "inhaul.dev",
+    version = "v1alpha1",
+    kind = "Assignment",
+    plural = "assignments",
+    namespaced,
+    shortname = "asg",
+    category = "inhaul",
+    status = "AssignmentStatus",
+    derive = "PartialEq",
+    derive = "Default",
     printcolumn(name = "Workload", type_ = "string", json_path = ".spec.workload.name"),
     printcolumn(name = "State", type_ = "string", json_path = ".spec.state"),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Epoch", type_ = "integer", json_path = ".spec.epoch"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct AssignmentSpec {
@@ -62,7 +74,9 @@ pub struct AssignmentSpec {
 }
 
 /// Whether an assignment is to run or to go.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 pub enum AssignmentState {
     /// To run.
     #[default]
@@ -88,7 +102,9 @@ pub struct Manifest {
 }
 
 /// A Secret that travels beside the assignment.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretRef {
     /// Name of the copy in the target's namespace on the hub.
@@ -168,7 +184,9 @@ pub struct AssignmentStatus {
 }
 
 /// Where an assignment stands on the member.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 pub enum AssignmentPhase {
     /// Seen, nothing applied yet.
     #[default]
@@ -227,7 +245,9 @@ pub struct PodsSummary {
 }
 
 /// Why a pod fails.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub struct FailingPod {
     /// Pod.

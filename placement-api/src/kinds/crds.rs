@@ -20,12 +20,18 @@ pub fn hub_crds() -> Vec<CustomResourceDefinition> {
         finish(Assignment::crd(), &assignment_rules()),
         finish(FleetPolicy::crd(), &[only_default("FleetPolicy")]),
         finish(Inventory::crd(), &inventory_rules()),
-        finish(KindProfile::crd(), &[immutable("spec.group"), immutable("spec.kind")]),
+        finish(
+            KindProfile::crd(),
+            &[immutable("spec.group"), immutable("spec.kind")],
+        ),
         finish(Location::crd(), &[]),
         finish(Placement::crd(), &placement_rules()),
         finish(Queue::crd(), &queue_rules()),
         finish(SyncTarget::crd(), &target_rules()),
-        finish(without_status_subresource(Workload::crd()), &workload_rules()),
+        finish(
+            without_status_subresource(Workload::crd()),
+            &workload_rules(),
+        ),
     ]
 }
 
@@ -187,7 +193,11 @@ fn queue_rules() -> Vec<Rule> {
 /// Puts the rules at the root of the schema.
 fn finish(mut crd: CustomResourceDefinition, rules: &[Rule]) -> CustomResourceDefinition {
     for version in &mut crd.spec.versions {
-        let Some(schema) = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut()) else {
+        let Some(schema) = version
+            .schema
+            .as_mut()
+            .and_then(|s| s.open_api_v3_schema.as_mut())
+        else {
             continue;
         };
         if rules.is_empty() {

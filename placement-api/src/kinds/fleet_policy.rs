@@ -9,9 +9,19 @@ use crate::quantity::Quantity;
 /// What holds for the whole fleet; one object named `default`, all fields optional.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
-    group = "inhaul.dev", version = "v1alpha1", kind = "FleetPolicy", plural = "fleetpolicies",
-    shortname = "fp", category = "inhaul", derive = "PartialEq", derive = "Default",
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    group = "inhaul.dev",
+    version = "v1alpha1",
+    kind = "FleetPolicy",
+    plural = "fleetpolicies",
+    shortname = "fp",
+    category = "inhaul",
+    derive = "PartialEq",
+    derive = "Default",
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct FleetPolicySpec {

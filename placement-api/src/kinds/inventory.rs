@@ -12,10 +12,26 @@ use crate::toleration::Taint;
 /// What a target has and uses: spec by the scheduler, status by the agent.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
-    group = "inhaul.dev", version = "v1alpha1", kind = "Inventory", plural = "inventories", namespaced,
-    shortname = "inv", category = "inhaul", status = "InventoryStatus", derive = "PartialEq", derive = "Default",
-    printcolumn(name = "Version", type_ = "string", json_path = ".status.kubernetesVersion"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    group = "inhaul.dev",
+    version = "v1alpha1",
+    kind = "Inventory",
+    plural = "inventories",
+    namespaced,
+    shortname = "inv",
+    category = "inhaul",
+    status = "InventoryStatus",
+    derive = "PartialEq",
+    derive = "Default",
+    printcolumn(
+        name = "Version",
+        type_ = "string",
+        json_path = ".status.kubernetesVersion"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct InventorySpec {
@@ -102,7 +118,9 @@ pub struct InventoryNode {
 }
 
 /// Accelerators of one product.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub struct DeviceSummary {
     /// Resource, such as `nvidia.com/gpu`.
@@ -120,7 +138,9 @@ pub struct DeviceSummary {
 }
 
 /// An assignment whose pods are counted.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub struct CountedAssignment {
     /// Name of the Assignment.

@@ -10,11 +10,21 @@ use crate::profile::ProfileFields;
 /// How to read a kind: demand, health, status, dependencies. Core kinds are built in.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
-    group = "inhaul.dev", version = "v1alpha1", kind = "KindProfile", plural = "kindprofiles",
-    shortname = "kp", category = "inhaul", status = "KindProfileStatus", derive = "PartialEq",
+    group = "inhaul.dev",
+    version = "v1alpha1",
+    kind = "KindProfile",
+    plural = "kindprofiles",
+    shortname = "kp",
+    category = "inhaul",
+    status = "KindProfileStatus",
+    derive = "PartialEq",
     printcolumn(name = "Group", type_ = "string", json_path = ".spec.group"),
     printcolumn(name = "Kind", type_ = "string", json_path = ".spec.kind"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct KindProfileSpec {

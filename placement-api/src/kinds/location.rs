@@ -8,12 +8,27 @@ use serde::{Deserialize, Serialize};
 /// A named class of targets: what users may know of the fleet.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
-    group = "inhaul.dev", version = "v1alpha1", kind = "Location", plural = "locations",
-    shortname = "loc", category = "inhaul", status = "LocationStatus", derive = "PartialEq", derive = "Default",
+    group = "inhaul.dev",
+    version = "v1alpha1",
+    kind = "Location",
+    plural = "locations",
+    shortname = "loc",
+    category = "inhaul",
+    status = "LocationStatus",
+    derive = "PartialEq",
+    derive = "Default",
     printcolumn(name = "Targets", type_ = "integer", json_path = ".status.targets"),
     printcolumn(name = "Ready", type_ = "integer", json_path = ".status.ready"),
-    printcolumn(name = "Description", type_ = "string", json_path = ".spec.description"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(
+        name = "Description",
+        type_ = "string",
+        json_path = ".spec.description"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct LocationSpec {

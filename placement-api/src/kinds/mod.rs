@@ -1,4 +1,8 @@
 //! The kinds of group `inhaul.dev`, one file each, and their CRDs.
+#![expect(
+    clippy::duplicated_attributes,
+    reason = "each printcolumn has a type and a path of its own"
+)]
 
 pub mod api;
 mod applied_assignment;

@@ -14,12 +14,28 @@ use crate::toleration::Toleration;
 /// precedence wins, then the more specific, then the older.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
-    group = "inhaul.dev", version = "v1alpha1", kind = "Placement", plural = "placements",
-    shortname = "pl", category = "inhaul", status = "PlacementStatus", derive = "PartialEq", derive = "Default",
+    group = "inhaul.dev",
+    version = "v1alpha1",
+    kind = "Placement",
+    plural = "placements",
+    shortname = "pl",
+    category = "inhaul",
+    status = "PlacementStatus",
+    derive = "PartialEq",
+    derive = "Default",
     printcolumn(name = "Strategy", type_ = "string", json_path = ".spec.strategy"),
     printcolumn(name = "Selected", type_ = "integer", json_path = ".status.selected"),
-    printcolumn(name = "Queue", type_ = "string", json_path = ".spec.queue", priority = 1),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(
+        name = "Queue",
+        type_ = "string",
+        json_path = ".spec.queue",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct PlacementSpec {
@@ -85,7 +101,9 @@ pub struct LocationRef {
 }
 
 /// How the pods of a workload are distributed over targets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 pub enum Strategy {
     /// Whole, on one target.
     Gang,
@@ -110,7 +128,9 @@ pub struct TopologyRequest {
 }
 
 /// Whether closeness is a condition or a wish.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 pub enum TopologyMode {
     /// A condition.
     #[default]

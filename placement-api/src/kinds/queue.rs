@@ -10,12 +10,27 @@ use crate::quantity::{Quantity, ResourceList};
 /// A node in the tree of fair shares over all targets and accelerator types.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
-    group = "inhaul.dev", version = "v1alpha1", kind = "Queue", plural = "queues",
-    shortname = "q", category = "inhaul", status = "QueueStatus", derive = "PartialEq", derive = "Default",
+    group = "inhaul.dev",
+    version = "v1alpha1",
+    kind = "Queue",
+    plural = "queues",
+    shortname = "q",
+    category = "inhaul",
+    status = "QueueStatus",
+    derive = "PartialEq",
+    derive = "Default",
     printcolumn(name = "Parent", type_ = "string", json_path = ".spec.parent"),
     printcolumn(name = "Weight", type_ = "integer", json_path = ".spec.weight"),
-    printcolumn(name = "Waiting", type_ = "integer", json_path = ".status.waiting.workloads"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(
+        name = "Waiting",
+        type_ = "integer",
+        json_path = ".status.waiting.workloads"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct QueueSpec {

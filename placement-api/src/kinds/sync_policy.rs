@@ -9,9 +9,18 @@ use super::KindRef;
 /// What the hub may do here; written by the member's admin, the hub cannot change it. One object named `default`.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
-    group = "inhaul.dev", version = "v1alpha1", kind = "SyncPolicy", plural = "syncpolicies",
-    category = "inhaul", derive = "PartialEq", derive = "Default",
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    group = "inhaul.dev",
+    version = "v1alpha1",
+    kind = "SyncPolicy",
+    plural = "syncpolicies",
+    category = "inhaul",
+    derive = "PartialEq",
+    derive = "Default",
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct SyncPolicySpec {

@@ -14,13 +14,34 @@ use crate::toleration::Taint;
 /// A cluster that runs workloads; labels of the object say where it is.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
-    group = "inhaul.dev", version = "v1alpha1", kind = "SyncTarget", plural = "synctargets",
-    shortname = "target", shortname = "st", category = "inhaul", status = "SyncTargetStatus", derive = "PartialEq", derive = "Default",
+    group = "inhaul.dev",
+    version = "v1alpha1",
+    kind = "SyncTarget",
+    plural = "synctargets",
+    shortname = "target",
+    shortname = "st",
+    category = "inhaul",
+    status = "SyncTargetStatus",
+    derive = "PartialEq",
+    derive = "Default",
     printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
     printcolumn(name = "Nodes", type_ = "integer", json_path = ".status.nodes"),
-    printcolumn(name = "Version", type_ = "string", json_path = ".status.kubernetesVersion"),
-    printcolumn(name = "Cordoned", type_ = "boolean", json_path = ".spec.unschedulable", priority = 1),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(
+        name = "Version",
+        type_ = "string",
+        json_path = ".status.kubernetesVersion"
+    ),
+    printcolumn(
+        name = "Cordoned",
+        type_ = "boolean",
+        json_path = ".spec.unschedulable",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct SyncTargetSpec {
@@ -76,7 +97,11 @@ pub struct SyncTargetStatus {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub kubernetes_version: String,
     /// UID of the member's kube-system namespace; never changes once known.
-    #[serde(default, rename = "clusterUID", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        rename = "clusterUID",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub cluster_uid: Option<String>,
     /// How draining stands, while `spec.drain` is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]

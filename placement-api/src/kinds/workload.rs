@@ -14,15 +14,27 @@ use crate::reason::Reason;
 /// a plain field so that one write carries all of it.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
-    group = "inhaul.dev", version = "v1alpha1", kind = "Workload", plural = "workloads", namespaced,
-    shortname = "wl", category = "inhaul", status = "WorkloadState", derive = "PartialEq", derive = "Default",
+    group = "inhaul.dev",
+    version = "v1alpha1",
+    kind = "Workload",
+    plural = "workloads",
+    namespaced,
+    shortname = "wl",
+    category = "inhaul",
+    status = "WorkloadState",
+    derive = "PartialEq",
+    derive = "Default",
     printcolumn(name = "Kind", type_ = "string", json_path = ".spec.root.kind"),
     printcolumn(name = "Name", type_ = "string", json_path = ".spec.root.name"),
     printcolumn(name = "Queue", type_ = "string", json_path = ".spec.queue"),
     printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
     printcolumn(name = "Where", type_ = "string", json_path = ".status.where"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.reason"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct WorkloadSpec {
@@ -100,7 +112,9 @@ pub struct WorkloadAssignment {
 }
 
 /// Pods of one role on one node.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeShare {
     /// Role of the pods.
@@ -140,7 +154,9 @@ pub struct WorkloadState {
 }
 
 /// State of scheduling of a workload.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 pub enum WorkloadPhase {
     /// Waits.
     #[default]
