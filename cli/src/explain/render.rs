@@ -1,0 +1,479 @@
+//! The explanation of one workload, as text on one screen.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use placement_api::kinds::{
+    AssignmentStatus, FailoverMode, NodeShare, WorkloadAssignment, WorkloadPhase,
+};
+use placement_api::reason::Reason;
+
+use super::Facts;
+use crate::get::state::{self, Standing};
+use crate::output::Paint;
+use crate::views::AssignmentView;
+use crate::words;
+
+/// Width of the first column.
+const WIDTH: usize = 9;
+/// So many nodes are named.
+const NODES: usize = 8;
+
+/// The whole text.
+pub(super) fn render(facts: &Facts, now: Timestamp, paint: Paint) -> String {
+    let mut out = Text::default();
+    headline(facts, &mut out, paint);
+    asks(facts, &mut out);
+    queue(facts, &mut out);
+    placement(facts, &mut out);
+    runs(facts, &mut out, now);
+    targets(facts, &mut out);
+    refusals(facts, &mut out, now);
+    trouble(facts, &mut out);
+    since(facts, &mut out, now);
+    out.text
+}
+
+/// `Job vision/sweep waits: …`.
+fn headline(facts: &Facts, out: &mut Text, paint: Paint) {
+    let root = &facts.workload.spec.root;
+    let status = facts.workload.status.clone().unwrap_or_default();
+    let slash = if root.namespace.is_empty() { "" } else { "/" };
+    let name = format!("{} {}{slash}{}", root.kind, root.namespace, root.name);
+    let own: Vec<&AssignmentView> = facts.assignments.values().flatten().collect();
+    let standing = state::standing(
+        &facts.workload,
+        facts.may_read.then_some(own.as_slice()),
+        &state::lost(&facts.targets),
+    );
+    let Standing { word, remark } = standing;
+    let sentence = match status.state {
+        WorkloadPhase::Pending => {
+            let why = if remark.is_empty() {
+                status.reason.map_or_else(
+                    || "the scheduler has not looked at it yet".to_owned(),
+                    |r| r.to_string(),
+                )
+            } else {
+                remark
+            };
+            format!("{}: {why}", paint.yellow("waits"))
+        }
+        WorkloadPhase::Evicting => {
+            let from: Vec<&str> = facts
+                .workload
+                .spec
+                .assignments
+                .iter()
+                .filter(|a| a.evicting)
+                .map(|a| a.target.as_str())
+                .collect();
+            let why = if remark.is_empty() {
+                String::new()
+            } else {
+                format!(": {remark}")
+            };
+            format!(
+                "{} from {}{why}",
+                paint.yellow("is being taken away"),
+                from.join(", ")
+            )
+        }
+        WorkloadPhase::Finished => match word {
+            "Failed" => format!("{}: {remark}", paint.red("has failed")),
+            "Succeeded" => paint.green("has succeeded"),
+            _ => "is finished".to_owned(),
+        },
+        WorkloadPhase::Assigned => {
+            let place = place(&facts.workload.spec.assignments);
+            let tail = if remark.is_empty() {
+                String::new()
+            } else {
+                format!(": {remark}")
+            };
+            match word {
+                "Running" => format!("{} on {place}{tail}", paint.green("runs")),
+                "Assigned" => format!("is assigned to {place}{tail}"),
+                "Starting" => format!("{} on {place}{tail}", paint.yellow("is starting")),
+                "Succeeded" => format!("{} on {place}{tail}", paint.green("has succeeded")),
+                "Lost" => format!("was on {place}, {}{tail}", paint.red("which is lost")),
+                other => format!(
+                    "is on {place}, {}{tail}",
+                    paint.red(&other.to_ascii_lowercase())
+                ),
+            }
+        }
+    };
+    out.head(&format!("{name} {}", full_stop(&sentence)));
+}
+
+fn full_stop(text: &str) -> String {
+    if text.ends_with(['.', '!', '?']) {
+        text.to_owned()
+    } else {
+        format!("{text}.")
+    }
+}
+
+/// `eu-1 (4) and us-1 (2)`.
+fn place(assignments: &[WorkloadAssignment]) -> String {
+    let parts: Vec<String> = assignments
+        .iter()
+        .filter(|a| !a.evicting)
+        .map(|a| {
+            a.replicas
+                .filter(|_| assignments.len() > 1)
+                .map_or_else(|| a.target.clone(), |n| format!("{} ({n})", a.target))
+        })
+        .collect();
+    match parts.as_slice() {
+        [] => "no target".to_owned(),
+        [one] => one.clone(),
+        [most @ .., last] => format!("{} and {last}", most.join(", ")),
+    }
+}
+
+fn asks(facts: &Facts, out: &mut Text) {
+    let spec = &facts.workload.spec;
+    let several = spec.pod_sets.len() > 1;
+    for set in &spec.pod_sets {
+        let at_least = set
+            .min_count
+            .filter(|min| *min < set.count)
+            .map(|min| format!(" (at least {min})"))
+            .unwrap_or_default();
+        let role = if several && !set.name.is_empty() {
+            format!("{}: ", set.name)
+        } else {
+            String::new()
+        };
+        out.line(
+            "asks",
+            &format!(
+                "{role}{}{at_least} × {}",
+                words::count(set.count, "pod"),
+                words::requests(&set.requests)
+            ),
+        );
+    }
+    if !spec.wants.is_empty() {
+        // Words that the amounts above do not have, such as "one rack".
+        out.line("asks", &spec.wants);
+    }
+}
+
+fn queue(facts: &Facts, out: &mut Text) {
+    out.line(
+        "queue",
+        &format!(
+            "{}, priority {}",
+            facts.workload.spec.queue, facts.workload.spec.priority
+        ),
+    );
+}
+
+fn placement(facts: &Facts, out: &mut Text) {
+    let spec = &facts.workload.spec;
+    let others = match spec.also_selected_by.as_slice() {
+        [] => String::new(),
+        others => format!(
+            "; {} would select it too, and lost by precedence, being less specific, or being younger",
+            others.join(", ")
+        ),
+    };
+    out.line("placement", &format!("{}{others}", spec.placement));
+    let after = spec
+        .failover
+        .after
+        .as_ref()
+        .map(|after| format!(" after {after}"))
+        .unwrap_or_default();
+    let text = match spec.failover.mode {
+        Some(FailoverMode::Overlap) => {
+            format!("replaced elsewhere{after} when its target is lost (Overlap)")
+        }
+        Some(FailoverMode::Fenced) => {
+            "Fenced; acts as Never for now: there is no fencer yet".to_owned()
+        }
+        Some(FailoverMode::Never) => "waits for its target when that is lost (Never)".to_owned(),
+        None => String::new(),
+    };
+    out.line("failover", &text);
+}
+
+fn runs(facts: &Facts, out: &mut Text, now: Timestamp) {
+    let rows: Vec<[String; 4]> = facts
+        .workload
+        .spec
+        .assignments
+        .iter()
+        .map(|assignment| {
+            let view = facts
+                .assignments
+                .get(&assignment.target)
+                .and_then(Option::as_ref);
+            [
+                assignment.target.clone(),
+                phase(facts, assignment, view),
+                pods(view),
+                detail(assignment),
+            ]
+        })
+        .collect();
+    let width = |column: usize| {
+        rows.iter()
+            .map(|r| r[column].chars().count())
+            .max()
+            .unwrap_or_default()
+    };
+    let widths = [width(0), width(1), width(2)];
+    for (row, assignment) in rows.iter().zip(&facts.workload.spec.assignments) {
+        let [a, b, c] = widths;
+        out.line(
+            "runs",
+            format!("{:a$}  {:b$}  {:c$}  {}", row[0], row[1], row[2], row[3]).trim_end(),
+        );
+        let nodes = nodes(&assignment.nodes);
+        if !nodes.is_empty() {
+            out.line("", &format!("{:a$}  {nodes}", ""));
+        }
+    }
+    let lost: Vec<&str> = facts
+        .targets
+        .iter()
+        .filter(|t| t.status.as_ref().is_some_and(|s| s.state == "Lost"))
+        .filter_map(|t| t.metadata.name.as_deref())
+        .filter(|name| facts.assignments.contains_key(*name))
+        .collect();
+    for target in lost {
+        let condition = facts
+            .targets
+            .iter()
+            .find(|t| t.metadata.name.as_deref() == Some(target))
+            .and_then(|t| t.status.as_ref())
+            .and_then(|s| s.conditions.iter().find(|c| c.type_ == "Ready"));
+        let for_how_long = condition
+            .map(|c| format!(" for {}", words::since(Some(c.last_transition_time.0), now)))
+            .unwrap_or_default();
+        out.line("runs", &format!("{target} has been without contact{for_how_long}; what is said of it is what was last seen"));
+    }
+    if !facts.may_read && !facts.workload.spec.assignments.is_empty() {
+        out.line(
+            "",
+            "(how it does there is for platform owners to see; its own status is in the object)",
+        );
+    }
+}
+
+fn phase(facts: &Facts, assignment: &WorkloadAssignment, view: Option<&AssignmentView>) -> String {
+    if assignment.evicting {
+        let why = assignment
+            .evicted_for
+            .map(|r| format!(" ({r})"))
+            .unwrap_or_default();
+        return format!("being taken away{why}");
+    }
+    match view {
+        Some(view) => format!("{:?}", view.phase()),
+        None if facts.may_read => "not written yet".to_owned(),
+        None => String::new(),
+    }
+}
+
+fn pods(view: Option<&AssignmentView>) -> String {
+    let Some(pods) = view
+        .and_then(|v| v.status.as_ref())
+        .and_then(|s| s.pods.as_ref())
+    else {
+        return String::new();
+    };
+    let mut text = format!(
+        "{} of {} ready",
+        pods.ready,
+        words::count(pods.total, "pod")
+    );
+    if pods.pending > 0 {
+        let _infallible = write!(text, ", {} not bound", pods.pending);
+    }
+    if pods.failed > 0 {
+        let _infallible = write!(text, ", {} failed", pods.failed);
+    }
+    text
+}
+
+fn detail(assignment: &WorkloadAssignment) -> String {
+    let mut parts = Vec::new();
+    if let Some(replicas) = assignment.replicas {
+        parts.push(words::count(replicas, "replica"));
+    }
+    if !assignment.domain.is_empty() {
+        parts.push(words::domain(&assignment.domain));
+    }
+    parts.push(format!("epoch {}", assignment.epoch));
+    parts.join(" · ")
+}
+
+/// `gpu-1 ×4, gpu-2 ×4`.
+fn nodes(nodes: &[NodeShare]) -> String {
+    let mut parts: Vec<String> = nodes
+        .iter()
+        .take(NODES)
+        .map(|n| {
+            if n.pods == 1 {
+                n.name.clone()
+            } else {
+                format!("{} ×{}", n.name, n.pods)
+            }
+        })
+        .collect();
+    if nodes.len() > NODES {
+        parts.push(format!("… ({} nodes in all)", nodes.len()));
+    }
+    parts.join(", ")
+}
+
+fn targets(facts: &Facts, out: &mut Text) {
+    let Some(status) = &facts.workload.status else {
+        return;
+    };
+    let name_width = status
+        .explanation
+        .iter()
+        .map(|v| v.target.chars().count())
+        .max()
+        .unwrap_or_default();
+    let text_width = status
+        .explanation
+        .iter()
+        .map(|v| v.message.chars().count())
+        .max()
+        .unwrap_or_default()
+        .min(60);
+    for verdict in &status.explanation {
+        // Of a target that it runs on, the reason adds nothing.
+        let reason = if verdict.reason == Reason::Placed {
+            String::new()
+        } else {
+            verdict.reason.to_string()
+        };
+        out.line(
+            "targets",
+            format!(
+                "{:name_width$}  {:text_width$}  {reason}",
+                verdict.target, verdict.message
+            )
+            .trim_end(),
+        );
+    }
+}
+
+fn refusals(facts: &Facts, out: &mut Text, now: Timestamp) {
+    for refusal in facts.workload.status.iter().flat_map(|s| &s.refusals) {
+        let until: Option<Timestamp> = refusal.until.parse().ok();
+        let avoided = match until.map(|t| t.as_second() - now.as_second()) {
+            Some(left) if left > 0 => format!(", avoided for another {}", words::span(left)),
+            _ => String::new(),
+        };
+        let times = if refusal.count > 1 {
+            format!(" ({} times in a row)", refusal.count)
+        } else {
+            String::new()
+        };
+        out.line(
+            "refused",
+            &format!("by {}{times}{avoided}: {}", refusal.target, refusal.message),
+        );
+    }
+}
+
+/// What the members say of objects and pods that fail.
+fn trouble(facts: &Facts, out: &mut Text) {
+    for (target, view) in &facts.assignments {
+        let Some(status) = view.as_ref().and_then(|v| v.status.as_ref()) else {
+            continue;
+        };
+        for line in problems(status) {
+            out.line("trouble", &format!("{target}  {line}"));
+        }
+    }
+}
+
+fn problems(status: &AssignmentStatus) -> Vec<String> {
+    let mut lines: Vec<String> = status
+        .conditions
+        .iter()
+        .filter(|c| c.status == "False" && !c.message.is_empty())
+        .map(|c| format!("{} ({})", c.message, c.reason))
+        .collect();
+    for manifest in status.manifests.iter().filter(|m| !m.message.is_empty()) {
+        let line = format!("{}: {}", manifest.reference, manifest.message);
+        if !lines.iter().any(|have| have.contains(&manifest.message)) {
+            lines.push(line);
+        }
+    }
+    for pod in status.pods.iter().flat_map(|p| &p.failing) {
+        let container = if pod.container.is_empty() {
+            String::new()
+        } else {
+            format!(", container {}", pod.container)
+        };
+        let exit = pod
+            .exit_code
+            .map(|code| format!(", exit code {code}"))
+            .unwrap_or_default();
+        let message = if pod.message.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", pod.message.trim())
+        };
+        lines.push(format!(
+            "pod {}{container}: {}{exit}{message}",
+            pod.name, pod.reason
+        ));
+    }
+    lines
+}
+
+fn since(facts: &Facts, out: &mut Text, now: Timestamp) {
+    let since = facts
+        .workload
+        .status
+        .as_ref()
+        .map(|s| s.since.clone())
+        .unwrap_or_default();
+    if !since.is_empty() {
+        out.line("since", &format!("{} ago", words::since_text(&since, now)));
+    }
+}
+
+/// Lines with a name in front; the same name is written once.
+#[derive(Default)]
+struct Text {
+    text: String,
+    last: String,
+}
+
+impl Text {
+    fn head(&mut self, line: &str) {
+        self.text += line;
+        self.text.push('\n');
+    }
+
+    fn line(&mut self, name: &str, value: &str) {
+        if value.is_empty() {
+            return;
+        }
+        let shown = if name == self.last { "" } else { name };
+        // Text from elsewhere may have several lines.
+        for (index, part) in value.lines().enumerate() {
+            let shown = if index == 0 { shown } else { "" };
+            let _infallible = writeln!(self.text, "  {shown:WIDTH$}  {part}");
+        }
+        if !name.is_empty() {
+            name.clone_into(&mut self.last);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
