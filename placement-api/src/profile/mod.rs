@@ -14,6 +14,7 @@ mod custom;
 mod dependency;
 mod expression;
 mod health;
+mod patch;
 mod pointer;
 mod shape;
 mod spec;
@@ -25,6 +26,7 @@ use serde_json::Value;
 pub use aggregate::Part;
 pub use dependency::{Dependency, of_template as template_dependencies};
 pub use health::{Health, HealthState};
+pub use patch::merge_patch;
 pub use shape::{PodSet, WorkloadShape};
 pub use spec::{DeclaredDependency, DeclaredPods, ProfileFields};
 
