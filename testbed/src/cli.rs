@@ -12,9 +12,10 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Parser, Subcommand};
 
 use crate::{
+    bench,
     build::Tools,
     cluster::Role,
-    files,
+    demo, files,
     fleet::FleetSpec,
     nodes::Description,
     process,
@@ -70,6 +71,16 @@ enum Cmd {
     },
     /// Build the servers' binaries into the cache, if there are none.
     Build,
+    /// The main job, from the beginning to the end, checked against the members.
+    Demo(demo::DemoArgs),
+    /// Print figures and what to compare them with.
+    #[command(subcommand)]
+    Bench(bench::Bench),
+    #[command(name = "model-operator", hide = true)]
+    ModelOperator {
+        #[arg(long)]
+        kubeconfig: PathBuf,
+    },
     #[command(name = process::EXEC_CHILD, hide = true)]
     ExecChild {
         parent: u32,
@@ -82,6 +93,9 @@ enum Cmd {
 
 /// The program: reads the command line, acts, and gives the exit code (1: it failed, 2: typed wrong).
 pub fn main() -> ExitCode {
+    if let Some(code) = daemon() {
+        return code;
+    }
     match run(Cli::parse().command) {
         Ok(code) => code,
         Err(error) => {
@@ -91,8 +105,41 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// The daemons and the command line run out of this executable too: under their own name (a link), or as first argument.
+fn daemon() -> Option<ExitCode> {
+    let mut args: Vec<OsString> = std::env::args_os().collect();
+    let linked = args
+        .first()
+        .and_then(|program| PathBuf::from(program).file_name().map(OsString::from));
+    let named = |name: Option<&OsString>| name.and_then(|n| n.to_str()).and_then(main_of);
+    let main = named(linked.as_ref()).or_else(|| {
+        let main = named(args.get(1))?;
+        args.remove(0);
+        Some(main)
+    })?;
+    Some(main(args))
+}
+
+fn main_of(name: &str) -> Option<fn(Vec<OsString>) -> ExitCode> {
+    match name {
+        "inhaul" | "kubectl-inhaul" => Some(|args| ::cli::main_with(args.into_iter())),
+        "inhaul-scheduler" => Some(|args| {
+            let _ = args;
+            ExitCode::SUCCESS
+        }),
+        "inhaul-syncer" => Some(|args| {
+            let _ = args;
+            ExitCode::SUCCESS
+        }),
+        _ => None,
+    }
+}
+
 fn run(command: Cmd) -> Result<ExitCode> {
     match command {
+        Cmd::Demo(args) => return demo::run(args),
+        Cmd::Bench(bench) => bench::run(bench)?,
+        Cmd::ModelOperator { kubeconfig } => demo::operate(&kubeconfig)?,
         Cmd::Up {
             name,
             members,

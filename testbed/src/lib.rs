@@ -8,12 +8,15 @@
 //!
 //! The launcher is synchronous: it waits for processes, and callers in a tokio runtime use `spawn_blocking`.
 
+pub mod bench;
 pub mod build;
 pub mod cli;
 pub mod cluster;
+pub mod demo;
 pub mod fleet;
 pub mod nodes;
 pub mod process;
+pub mod rig;
 pub mod up;
 
 mod files;
