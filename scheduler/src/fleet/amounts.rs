@@ -8,6 +8,8 @@ use placement_api::resources::{CPU, MEMORY, PODS};
 
 /// Amount that stands for "not counted here": a node that reports no limit of pods.
 pub(crate) const UNLIMITED: i64 = i64::MAX / 4;
+/// Number of the resource `cpu`.
+pub(crate) const CPU_TIME: usize = 0;
 /// Number of the resource `pods`.
 pub(crate) const POD_SLOTS: usize = 2;
 
@@ -129,6 +131,11 @@ impl Amounts {
             }
         }
         self
+    }
+
+    /// Numbers of which there is something.
+    pub fn positive(&self) -> impl Iterator<Item = usize> + '_ {
+        self.0.iter().enumerate().filter(|(_, amount)| **amount > 0).map(|(number, _)| number)
     }
 
     /// Numbers of which `self` has more than `other`.

@@ -32,8 +32,8 @@ pub(crate) struct Hold {
 impl Fleet {
     /// Reserves room of a workload on a target in place of what it had reserved there. `assumed` is what the target's report
     /// does not count yet, `claimed` everything on nodes that the decision names.
-    pub fn hold(&mut self, id: &WorkloadId, target: &TargetName, epoch: i64, assumed: Vec<Share>, claimed: Vec<Share>) {
-        let Some(target) = self.targets.get_mut(target) else { return };
+    pub fn hold(&mut self, id: &WorkloadId, name: &TargetName, epoch: i64, assumed: Vec<Share>, claimed: Vec<Share>) {
+        let Some(target) = self.targets.get_mut(name) else { return };
         if let Some(old) = target.holds.remove(id) {
             target.take(&old, -1);
             target.settle(&old);
@@ -43,11 +43,13 @@ impl Fleet {
         target.take(&hold, 1);
         target.settle(&hold);
         target.holds.insert(id.clone(), hold);
+        self.holders.entry(id.clone()).or_default().insert(name.clone());
     }
 
     /// Gives back what a workload has reserved on a target: when the member has confirmed its removal, or it has finished.
-    pub fn release(&mut self, id: &WorkloadId, target: &TargetName) -> Event {
-        let Some(target) = self.targets.get_mut(target) else { return Event::nothing() };
+    pub fn release(&mut self, id: &WorkloadId, name: &TargetName) -> Event {
+        self.forget_holder(id, name);
+        let Some(target) = self.targets.get_mut(name) else { return Event::nothing() };
         let Some(hold) = target.holds.remove(id) else { return Event::nothing() };
         target.take(&hold, -1);
         target.settle(&hold);
@@ -67,7 +69,16 @@ impl Fleet {
 
     /// Targets on which a workload has something reserved.
     pub(crate) fn holders(&self, id: &WorkloadId) -> Vec<TargetName> {
-        self.targets.iter().filter(|(_, target)| target.holds.contains_key(id)).map(|(name, _)| name.clone()).collect()
+        self.holders.get(id).into_iter().flatten().cloned().collect()
+    }
+
+    pub(super) fn forget_holder(&mut self, id: &WorkloadId, target: &TargetName) {
+        if let Some(targets) = self.holders.get_mut(id) {
+            targets.remove(target);
+            if targets.is_empty() {
+                self.holders.remove(id);
+            }
+        }
     }
 }
 

@@ -16,14 +16,14 @@ mod ids;
 mod inventory;
 mod target;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use placement_api::quantity::ResourceVector;
 use placement_api::selector::{LabelSelector, Labels};
 use placement_api::toleration::Taint;
 
 pub use amounts::{Amounts, Demand, Resources, is_extended};
-pub(crate) use amounts::UNLIMITED;
+pub(crate) use amounts::{CPU_TIME, UNLIMITED};
 pub use event::Event;
 pub use hold::Share;
 pub use ids::{NodeName, TargetName, WorkloadId};
@@ -48,6 +48,8 @@ pub struct Fleet {
     locations: BTreeMap<String, LabelSelector>,
     levels: Vec<String>,
     resources: Resources,
+    /// Targets on which a workload has something reserved.
+    holders: BTreeMap<WorkloadId, BTreeSet<TargetName>>,
 }
 
 impl Default for Fleet {
@@ -57,6 +59,7 @@ impl Default for Fleet {
             locations: BTreeMap::new(),
             levels: DEFAULT_LEVELS.map(str::to_owned).to_vec(),
             resources: Resources::default(),
+            holders: BTreeMap::new(),
         }
     }
 }
@@ -81,7 +84,11 @@ impl Fleet {
 
     /// Forgets a target and what is reserved there.
     pub fn remove_target(&mut self, name: &TargetName) -> Event {
-        if self.targets.remove(name).is_some() { Event::target(name) } else { Event::nothing() }
+        let Some(target) = self.targets.remove(name) else { return Event::nothing() };
+        for id in target.holds.keys() {
+            self.forget_holder(id, name);
+        }
+        Event::target(name)
     }
 
     /// All Locations by name.

@@ -107,6 +107,8 @@ pub struct FailoverRule {
     pub mode: FailoverMode,
     /// Time since the last renewal of the target's lease.
     pub after_ms: i64,
+    /// A fencer runs in the members, so that `Fenced` work stops by itself. Without it `Fenced` acts as `Never`.
+    pub fencer: bool,
 }
 
 /// What a workload has on one target.

@@ -1,0 +1,332 @@
+//! What one workload gets: its strategy applied to what it has and what it lacks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use placement_api::kinds::Strategy;
+use placement_api::reason::Reason;
+
+use super::gang::{Added, Ask, gang, levels};
+use super::moves::{Exit, Standing, Way, standing};
+use super::needs::Needs;
+use super::tree::Level;
+use super::{Current, Leaving, Step, divide, eligible, words};
+use crate::fleet::{Fleet, TargetName};
+
+/// A decision before it is written out.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    /// New pods by target.
+    pub(super) added: Vec<Added>,
+    /// Parts with fewer pods than before: what they have then, by role.
+    pub(super) shrunk: BTreeMap<TargetName, Vec<i64>>,
+    /// Parts that go, or should.
+    pub(super) leaving: Vec<Leaving>,
+    /// Why something is not as it should be although nothing is missing.
+    pub(super) notes: Vec<(Reason, String)>,
+    /// Pods by role that are wanted and have no place; `Some` of zeros: a workload without pods has none.
+    pub(super) missing: Option<Vec<i64>>,
+    /// For verdicts: what was looked for.
+    pub(super) asked: Vec<i64>,
+    pub(super) levels: Vec<Level>,
+    /// Labels that all nodes must have: the domain of what already runs.
+    pub(super) within: BTreeMap<String, String>,
+    /// Only these targets were looked at: a gang grows where it is.
+    pub(super) only: Option<BTreeSet<TargetName>>,
+    /// Earliest time at which planning again may help.
+    pub(super) wake_ms: Option<i64>,
+}
+
+/// What a workload has, sorted by how it stands.
+struct Has<'a> {
+    /// Parts that stay, lost ones that wait included.
+    base: Vec<&'a Current>,
+    /// Parts that should leave.
+    exits: Vec<(&'a Current, Exit)>,
+}
+
+/// Drafts the decision about one workload.
+pub(super) fn draft(fleet: &Fleet, needs: &Needs<'_>, hub_degraded: bool, now_ms: i64) -> Draft {
+    let request = needs.request;
+    let mut draft = Draft { levels: levels(fleet, needs, now_ms), ..Draft::default() };
+    if request.finished {
+        return draft;
+    }
+    if let Some((reason, message)) = held_back(needs) {
+        draft.notes.push((reason, message));
+        return draft;
+    }
+    let mut has = Has { base: Vec::new(), exits: Vec::new() };
+    for part in request.current.iter().filter(|part| !part.evicting) {
+        match standing(fleet, request, part, hub_degraded, now_ms) {
+            Standing::Stays => has.base.push(part),
+            Standing::Waits(reason, message, wake) => {
+                has.base.push(part);
+                draft.wake_ms = earliest(draft.wake_ms, wake);
+                if request.strategy != Strategy::Duplicate {
+                    draft.notes.push((reason, message));
+                }
+            }
+            Standing::Leaves(exit) => has.exits.push((part, exit)),
+        }
+    }
+    let tiers = open_tiers(fleet, needs, now_ms);
+    match request.strategy {
+        Strategy::Divide if needs.divides() => divided(fleet, needs, &has, &tiers, &mut draft),
+        Strategy::Duplicate => duplicated(fleet, needs, &has, &tiers, &mut draft),
+        Strategy::Divide | Strategy::Gang => ganged(fleet, needs, &has, &tiers, &mut draft),
+    }
+    let missing = draft.missing.is_some() || draft.leaving.iter().any(|one| one.step == Step::Stuck);
+    if missing {
+        draft.wake_ms = earliest(draft.wake_ms, wake_of_waiting(needs, now_ms));
+    }
+    draft
+}
+
+/// The earlier of two times.
+pub(super) fn earliest(a: Option<i64>, b: Option<i64>) -> Option<i64> {
+    a.into_iter().chain(b).min()
+}
+
+fn held_back(needs: &Needs<'_>) -> Option<(Reason, String)> {
+    let request = needs.request;
+    if let Some(blocked) = &request.blocked {
+        return Some(blocked.clone());
+    }
+    request.suspended.then(|| (Reason::Suspended, "its object says that it is suspended".to_owned()))
+}
+
+/// Targets that may take new pods, in tiers, without those where an earlier part is still being taken away.
+fn open_tiers(fleet: &Fleet, needs: &Needs<'_>, now_ms: i64) -> Vec<Vec<TargetName>> {
+    let going: BTreeSet<&TargetName> = needs.request.current.iter().filter(|part| part.evicting).map(|part| &part.target).collect();
+    let mut tiers = eligible::tiers(fleet, needs.request, now_ms);
+    tiers.iter_mut().for_each(|tier| tier.retain(|name| !going.contains(name)));
+    tiers
+}
+
+/// When time alone may help a waiting workload: a refusal ends, or its topology is relaxed.
+fn wake_of_waiting(needs: &Needs<'_>, now_ms: i64) -> Option<i64> {
+    let request = needs.request;
+    let avoided = request.avoid.values().map(|avoid| avoid.until_ms);
+    let relaxed = request.topology.as_ref().and_then(|topology| topology.relax_after_ms).map(|after| request.waits_since_ms.saturating_add(after));
+    avoided.chain(relaxed).filter(|time| *time > now_ms).min()
+}
+
+fn divided(fleet: &Fleet, needs: &Needs<'_>, has: &Has<'_>, tiers: &[Vec<TargetName>], draft: &mut Draft) {
+    let want = needs.wants()[0];
+    let minimum = needs.sets[0].set.min_count.unwrap_or(1).clamp(0, want);
+    let count = |parts: &[&Current]| parts.iter().map(|part| divide::replicas(needs, part)).sum::<i64>();
+    let mut base = has.base.clone();
+    if want == 0 {
+        return divided_to_nothing(fleet, needs, has, tiers, draft);
+    }
+    let more = want - count(&base);
+    draft.asked = vec![1];
+    if more <= 0 {
+        let after = divide::shrink(fleet, needs, &base, -more);
+        for part in &base {
+            let left = after.get(&part.target).copied().unwrap_or(0);
+            if left == 0 {
+                draft.leaving.push(scaled_down(part));
+            } else if left < divide::replicas(needs, part) {
+                draft.shrunk.insert(part.target.clone(), vec![left]);
+            }
+        }
+        base.retain(|part| after.get(&part.target).is_some_and(|left| *left > 0));
+        return replaced(&has.exits, &base, draft);
+    }
+    let refuge = divide::grow(fleet, needs, &base, tiers, more);
+    let found = |added: &Result<Vec<Added>, _>| added.as_ref().map_or(0, |added| added.iter().flat_map(|one| &one.counts).sum::<i64>());
+    if found(&refuge) == more {
+        draft.added = refuge.unwrap_or_default();
+        return exits(&has.exits, draft);
+    }
+    // Not everything has a place. What is only to move stays where it is; the rest takes what there is.
+    let (dead, movable): (Vec<_>, Vec<_>) = has.exits.iter().partition(|(_, exit)| exit.way == Way::Replace);
+    draft.asked = vec![more];
+    for (part, exit) in &movable {
+        base.push(part);
+        draft.leaving.push(stuck(part, exit));
+    }
+    let more = want - count(&base);
+    let least = (minimum - count(&base)).max(1);
+    let partial = if movable.is_empty() { refuge } else { divide::grow(fleet, needs, &base, tiers, more.max(0)) };
+    let placed = found(&partial);
+    let rule = partial.as_ref().err().copied();
+    if placed >= least && more > 0 {
+        draft.added = partial.unwrap_or_default();
+        draft.leaving.extend(dead.iter().map(|(part, exit)| leaving(part, exit, Step::Now)));
+    } else {
+        draft.leaving.extend(dead.iter().map(|(part, exit)| stuck(part, exit)));
+    }
+    if let Some((rule, groups)) = rule {
+        draft.notes.push((Reason::SpreadImpossible, spread_impossible(needs, rule, groups)));
+    }
+    let room = || tiers.iter().flatten().filter_map(|name| fleet.target(name.as_str())).flat_map(|target| needs.sets[0].copies_on(target)).sum::<i64>();
+    if rule.is_none() && !needs.request.spread.is_empty() && room() >= more {
+        let keys: Vec<&str> = needs.request.spread.iter().map(|one| one.topology_key.as_str()).collect();
+        let message = format!("there is room, but the spread over {} leaves places for {placed} of {more} more", keys.join(", "));
+        draft.notes.push((Reason::SpreadImpossible, message));
+    }
+    let missing = more - draft.added.iter().flat_map(|one| &one.counts).sum::<i64>();
+    if missing > 0 {
+        draft.missing = Some(vec![missing]);
+    }
+}
+
+/// No replicas wanted: one part stays, so that the object's status is still reported.
+fn divided_to_nothing(fleet: &Fleet, needs: &Needs<'_>, has: &Has<'_>, tiers: &[Vec<TargetName>], draft: &mut Draft) {
+    let Some((first, rest)) = has.base.split_first() else {
+        return ganged(fleet, needs, has, tiers, draft);
+    };
+    if divide::replicas(needs, first) > 0 {
+        draft.shrunk.insert(first.target.clone(), vec![0]);
+    }
+    draft.leaving.extend(rest.iter().map(|part| scaled_down(part)));
+    replaced(&has.exits, &[first], draft);
+}
+
+fn ganged(fleet: &Fleet, needs: &Needs<'_>, has: &Has<'_>, tiers: &[Vec<TargetName>], draft: &mut Draft) {
+    let runs = counts(needs, &has.base);
+    let wants = needs.wants();
+    let more: Vec<i64> = wants.iter().zip(&runs).map(|(want, run)| (want - run).max(0)).collect();
+    let minimums: Vec<i64> = needs.minimums().iter().zip(&runs).map(|(min, run)| (min - run).max(0)).collect();
+    draft.asked.clone_from(&more);
+    shrink_gang(needs, &has.base, &wants, draft);
+    if !has.base.is_empty() && more.iter().all(|more| *more == 0) {
+        return replaced(&has.exits, &has.base, draft);
+    }
+    let grown;
+    let mut tiers = tiers;
+    if let Some(first) = has.base.first() {
+        if needs.request.gang_per_target.is_none() {
+            let here = |name: &&TargetName| has.base.iter().any(|part| part.target == **name);
+            grown = vec![tiers.iter().flatten().filter(here).cloned().collect::<Vec<_>>()];
+            tiers = &grown;
+            draft.only = Some(has.base.iter().map(|part| part.target.clone()).collect());
+        }
+        if !draft.levels.contains(&Level::Target) {
+            draft.within.clone_from(&first.domain);
+            if !draft.within.is_empty() {
+                // It stays in its domain; inside it every place is as good.
+                draft.levels = vec![Level::Target];
+            }
+        }
+    }
+    let ask = Ask { wants: more.clone(), minimums, tiers, levels: draft.levels.clone(), within: draft.within.clone() };
+    match gang(fleet, needs, &ask) {
+        Some(added) => {
+            let missing: Vec<i64> =
+                more.iter().enumerate().map(|(set, more)| more - added.iter().map(|one| one.counts[set]).sum::<i64>()).collect();
+            draft.missing = missing.iter().any(|missing| *missing > 0).then_some(missing);
+            draft.added = added;
+            exits(&has.exits, draft);
+        }
+        None => {
+            draft.leaving.extend(has.exits.iter().map(|(part, exit)| stuck(part, exit)));
+            // What is only to move still runs.
+            let moving: Vec<&Current> = has.exits.iter().filter(|(_, exit)| exit.way != Way::Replace).map(|(part, _)| *part).collect();
+            let runs = counts(needs, &moving);
+            let missing: Vec<i64> = more.iter().zip(&runs).map(|(more, run)| (more - run).max(0)).collect();
+            if moving.is_empty() || missing.iter().any(|missing| *missing > 0) {
+                draft.missing = Some(missing);
+            }
+        }
+    }
+}
+
+/// Whole copies: each part by itself is a gang on its target.
+fn duplicated(fleet: &Fleet, needs: &Needs<'_>, has: &Has<'_>, tiers: &[Vec<TargetName>], draft: &mut Draft) {
+    let wants = needs.wants();
+    draft.asked.clone_from(&wants);
+    let mut missing = vec![0; wants.len()];
+    for (part, exit) in &has.exits {
+        draft.leaving.push(leaving(part, exit, Step::Now));
+    }
+    let mut copy = |draft: &mut Draft, target: &TargetName, more: Vec<i64>, minimums: Vec<i64>| {
+        let tiers = [vec![target.clone()]];
+        let ask = Ask { wants: more.clone(), minimums, tiers: &tiers, levels: draft.levels.clone(), within: BTreeMap::new() };
+        match gang(fleet, needs, &ask) {
+            Some(added) => draft.added.extend(added),
+            None => missing.iter_mut().zip(&more).for_each(|(missing, more)| *missing += more),
+        }
+    };
+    for part in &has.base {
+        shrink_gang(needs, &[part], &wants, draft);
+        let runs = counts(needs, &[part]);
+        let more: Vec<i64> = wants.iter().zip(&runs).map(|(want, run)| (want - run).max(0)).collect();
+        if more.iter().any(|more| *more > 0) {
+            copy(draft, &part.target, more.clone(), more);
+        }
+    }
+    let untainted = |name: &&TargetName| fleet.target(name.as_str()).is_some_and(|target| super::needs::soft_taints(&needs.request.tolerations, &target.taints) == 0);
+    let mut targets: Vec<&TargetName> = tiers.iter().flatten().filter(untainted).collect();
+    targets.sort_unstable();
+    for target in targets {
+        if !needs.request.current.iter().any(|part| part.target == *target) {
+            copy(draft, target, wants.clone(), needs.minimums());
+        }
+    }
+    let nowhere = has.base.is_empty() && draft.added.is_empty();
+    if nowhere || missing.iter().any(|missing| *missing > 0) {
+        draft.missing = Some(missing);
+    }
+}
+
+/// Takes what is too much from the last parts.
+fn shrink_gang(needs: &Needs<'_>, parts: &[&Current], wants: &[i64], draft: &mut Draft) {
+    let mut left = wants.to_vec();
+    for part in parts {
+        let has = counts(needs, &[part]);
+        let keeps: Vec<i64> = has.iter().zip(&left).map(|(has, left)| (*has).min(*left)).collect();
+        left.iter_mut().zip(&keeps).for_each(|(left, keeps)| *left -= keeps);
+        if keeps != has {
+            if keeps.iter().all(|keeps| *keeps == 0) && parts.len() > 1 {
+                draft.leaving.push(scaled_down(part));
+            } else {
+                draft.shrunk.insert(part.target.clone(), keeps);
+            }
+        }
+    }
+}
+
+/// Pods by role over these parts.
+fn counts(needs: &Needs<'_>, parts: &[&Current]) -> Vec<i64> {
+    let count = |name: &str| parts.iter().map(|part| part.counts.get(name).copied().unwrap_or(0)).sum();
+    needs.sets.iter().map(|need| count(&need.name)).collect()
+}
+
+/// All that leaves has a new place that was found just now.
+fn exits(exits: &[(&Current, Exit)], draft: &mut Draft) {
+    for (part, exit) in exits {
+        let step = if exit.way == Way::MakeFirst { Step::WhenReplaced } else { Step::Now };
+        draft.leaving.push(leaving(part, exit, step));
+    }
+}
+
+/// All that leaves was replaced by `base` earlier: it goes when that is healthy.
+fn replaced(exits: &[(&Current, Exit)], base: &[&Current], draft: &mut Draft) {
+    let healthy = base.iter().all(|part| part.started && part.healthy);
+    for (part, exit) in exits {
+        let step = if exit.way == Way::MakeFirst && !healthy { Step::WhenReplaced } else { Step::Now };
+        draft.leaving.push(leaving(part, exit, step));
+    }
+}
+
+fn leaving(part: &Current, exit: &Exit, step: Step) -> Leaving {
+    Leaving { target: part.target.clone(), reason: exit.reason, step, message: exit.message.clone() }
+}
+
+fn stuck(part: &Current, exit: &Exit) -> Leaving {
+    leaving(part, exit, Step::Stuck)
+}
+
+fn scaled_down(part: &Current) -> Leaving {
+    Leaving { target: part.target.clone(), reason: Reason::Placed, step: Step::Now, message: "scaled down: not needed any more".to_owned() }
+}
+
+fn spread_impossible(needs: &Needs<'_>, rule: usize, groups: usize) -> String {
+    let Some(one) = needs.request.spread.get(rule) else { return String::new() };
+    let there = words::many(i64::try_from(groups).unwrap_or(i64::MAX), "group");
+    let least = one.min_groups.unwrap_or(1);
+    format!("must be spread over at least {least} values of {}, and there are {there} with room", one.topology_key)
+}

@@ -1,0 +1,151 @@
+//! A request made ready for counting: demands by number, tolerations merged, and whether nodes are named.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use placement_api::kinds::{Packing, Strategy};
+use placement_api::toleration::{BLOCKING, Taint, TaintEffect, Toleration, tolerates};
+
+use super::{PodSetRequest, Request};
+use crate::fleet::{CPU_TIME, Demand, Fleet, HOSTNAME, Node, Target, TargetName, is_extended};
+
+/// Most copies that are counted on one node: pods that ask nothing fit any number of times.
+const MOST_COPIES: i64 = 1 << 20;
+
+pub(super) struct Needs<'a> {
+    pub(super) request: &'a Request,
+    pub(super) sets: Vec<SetNeed<'a>>,
+    /// Nodes are part of the decision.
+    pub(super) named: bool,
+    pub(super) packing: Packing,
+    /// For `DivideBy::Weight`: which entry of the weights counts for a target, its own or that of a Location.
+    pub(super) weight_keys: BTreeMap<TargetName, String>,
+}
+
+pub(super) struct SetNeed<'a> {
+    pub(super) set: &'a PodSetRequest,
+    pub(super) name: Arc<str>,
+    pub(super) demand: Arc<Demand>,
+    /// Numbers of the device resources that it asks for.
+    pub(super) devices: Vec<usize>,
+    /// Resource that its fit is measured by: its first device, else CPU.
+    pub(super) main: usize,
+    tolerations: Vec<Toleration>,
+}
+
+impl<'a> Needs<'a> {
+    pub(super) fn new(fleet: &mut Fleet, request: &'a Request) -> Self {
+        let sets: Vec<SetNeed<'a>> = request.pod_sets.iter().map(|set| SetNeed::new(fleet, request, set)).collect();
+        let devices = sets.iter().any(|set| !set.devices.is_empty());
+        let by_node_label = request.spread.iter().any(|one| !is_target_label(fleet, &one.topology_key));
+        let matters = devices || request.topology.is_some() || by_node_label;
+        let gateable = sets.iter().all(|set| set.set.gateable);
+        let default = if devices { Packing::Pack } else { Packing::Spread };
+        Self {
+            request,
+            named: matters && gateable && !sets.is_empty(),
+            packing: request.packing.unwrap_or(default),
+            weight_keys: weight_keys(fleet, request),
+            sets,
+        }
+    }
+
+    /// Pods wanted by role.
+    pub(super) fn wants(&self) -> Vec<i64> {
+        self.sets.iter().map(|need| need.set.count.max(0)).collect()
+    }
+
+    /// Pods by role from which on a gang may run.
+    pub(super) fn minimums(&self) -> Vec<i64> {
+        self.sets.iter().map(|need| need.set.gang_minimum()).collect()
+    }
+
+    /// Divided over targets: only what has one role can be.
+    pub(super) fn divides(&self) -> bool {
+        self.request.strategy == Strategy::Divide && self.sets.len() == 1
+    }
+
+    /// The role that fit is measured by: the first with devices, else the first.
+    pub(super) fn leading(&self) -> usize {
+        self.sets.iter().position(|need| !need.devices.is_empty()).unwrap_or(0)
+    }
+}
+
+impl<'a> SetNeed<'a> {
+    fn new(fleet: &mut Fleet, request: &Request, set: &'a PodSetRequest) -> Self {
+        let demand = fleet.demand(&set.requests);
+        let resources = fleet.resources();
+        let devices: Vec<usize> = demand.iter().map(|(number, _)| number).filter(|number| is_extended(resources.name(*number))).collect();
+        Self {
+            set,
+            name: Arc::from(set.name.as_str()),
+            main: devices.first().copied().unwrap_or(CPU_TIME),
+            devices,
+            demand: Arc::new(demand),
+            tolerations: set.tolerations.iter().chain(&request.tolerations).cloned().collect(),
+        }
+    }
+
+    /// Pods of this role that a node takes now.
+    pub(super) fn copies(&self, node: &Node) -> i64 {
+        if node.unusable.is_some() {
+            return 0;
+        }
+        let copies = self.demand.copies_in(&node.free).min(MOST_COPIES);
+        if copies > 0 && self.tainted(node).is_none() && self.selects(node) { copies } else { 0 }
+    }
+
+    /// Pods of this role on each node of a target.
+    pub(super) fn copies_on(&self, target: &Target) -> Vec<i64> {
+        target.node_list().iter().map(|node| self.copies(node)).collect()
+    }
+
+    /// Whether the pods may be on this node by their selector and affinity.
+    pub(super) fn selects(&self, node: &Node) -> bool {
+        let labels = self.set.node_selector.iter().all(|(key, value)| node.labels.get(key) == Some(value));
+        labels && self.set.affinity.as_ref().is_none_or(|affinity| affinity.matches(node.name().as_str(), &node.labels))
+    }
+
+    /// The taint that keeps the pods away.
+    pub(super) fn tainted<'n>(&self, node: &'n Node) -> Option<&'n Taint> {
+        if node.taints.is_empty() {
+            return None;
+        }
+        tolerates(&self.tolerations, &node.taints, BLOCKING).err()
+    }
+
+    /// How much a node is to be avoided: soft taints first, then devices that the pods do not ask for.
+    pub(super) fn avoidance(&self, node: &Node, fleet: &Fleet) -> i64 {
+        let soft = soft_taints(&self.tolerations, &node.taints);
+        let idle = node.allocatable.positive().any(|number| {
+            !self.devices.contains(&number) && is_extended(fleet.resources().name(number))
+        });
+        2 * soft + i64::from(idle)
+    }
+}
+
+fn weight_keys(fleet: &Fleet, request: &Request) -> BTreeMap<TargetName, String> {
+    let mut keys = BTreeMap::new();
+    for (name, target) in fleet.targets().filter(|_| !request.weights.is_empty()) {
+        let inside = |key: &&String| fleet.location(key).is_some_and(|selector| selector.matches(&target.labels));
+        let own = request.weights.keys().find(|key| *key == name.as_str());
+        let by_tier = || request.tiers.iter().filter(|key| request.weights.contains_key(*key)).find(inside);
+        if let Some(key) = own.or_else(by_tier).or_else(|| request.weights.keys().find(inside)) {
+            keys.insert(name.clone(), key.clone());
+        }
+    }
+    keys
+}
+
+/// Number of taints that only prefer others.
+pub(super) fn soft_taints(tolerations: &[Toleration], taints: &[Taint]) -> i64 {
+    let soft = |taint: &&Taint| {
+        taint.effect == TaintEffect::PreferNoSchedule && !tolerations.iter().any(|one| one.tolerates(taint))
+    };
+    i64::try_from(taints.iter().filter(soft).count()).unwrap_or(i64::MAX)
+}
+
+/// Whether a spread key is a label of targets; else it is one of nodes.
+pub(super) fn is_target_label(fleet: &Fleet, key: &str) -> bool {
+    key != HOSTNAME && fleet.targets().any(|(_, target)| target.labels.contains_key(key))
+}

@@ -1,0 +1,116 @@
+//! Decisions and what they reserve in the fleet.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use placement_api::kinds::NodeShare;
+
+use super::fill::{Pick, places};
+use super::needs::Needs;
+use super::pick::pick;
+use super::Current;
+use crate::fleet::{Fleet, NodeName, Share, Target, TargetName};
+
+/// Brings the reservations of a workload in line with what it has.
+pub(super) fn adopt(fleet: &mut Fleet, needs: &Needs<'_>) {
+    let request = needs.request;
+    let has: BTreeSet<&TargetName> = request.current.iter().map(|part| &part.target).collect();
+    for target in fleet.holders(&request.id) {
+        if request.finished || !has.contains(&target) {
+            fleet.release(&request.id, &target);
+        }
+    }
+    if !request.finished {
+        request.current.iter().for_each(|part| adopt_part(fleet, needs, part));
+    }
+}
+
+/// Reserves what is new on a target, beside what the workload has there.
+pub(super) fn reserve(fleet: &mut Fleet, needs: &Needs<'_>, target: &TargetName, epoch: i64, picks: &[Pick], named: bool) {
+    let id = &needs.request.id;
+    let Some(there) = fleet.target(target.as_str()) else { return };
+    let (mut assumed, mut claimed) = there.held(id).map(|hold| (hold.assumed.clone(), hold.claimed.clone())).unwrap_or_default();
+    let new: Vec<Share> = picks.iter().map(|pick| share(needs, there, pick)).collect();
+    if named {
+        claimed.extend(new.iter().cloned());
+    }
+    assumed.extend(new);
+    fleet.hold(id, target, epoch, assumed, claimed);
+}
+
+/// Gives back what a smaller part does not need any more.
+pub(super) fn trim(fleet: &mut Fleet, needs: &Needs<'_>, part: &super::Part) {
+    let id = &needs.request.id;
+    let Some(hold) = fleet.target(part.target.as_str()).and_then(|target| target.held(id)) else { return };
+    let count = |set: &str| part.counts.get(set).copied().unwrap_or(0);
+    let assumed = cut(&hold.assumed, count);
+    let claimed = if part.nodes.is_empty() { cut(&hold.claimed, count) } else { shares_of(needs, &part.nodes) };
+    fleet.hold(id, &part.target, part.epoch, assumed, claimed);
+}
+
+fn adopt_part(fleet: &mut Fleet, needs: &Needs<'_>, part: &Current) {
+    let id = &needs.request.id;
+    let Some(target) = fleet.target(part.target.as_str()) else { return };
+    let count = |set: &str| part.counts.get(set).copied().unwrap_or(0);
+    let claimed = shares_of(needs, &part.nodes);
+    let assumed = match target.held(id) {
+        Some(hold) if hold.epoch == part.epoch => {
+            let assumed = cut(&hold.assumed, count);
+            if assumed == hold.assumed && claimed == hold.claimed {
+                return;
+            }
+            assumed
+        }
+        _ if target.counts(id, part.epoch) => Vec::new(),
+        _ if !claimed.is_empty() => claimed.clone(),
+        _ => {
+            // Nobody named nodes: assume those that the planner would take, without what this workload holds itself.
+            fleet.release(id, &part.target);
+            guess(fleet, needs, part)
+        }
+    };
+    fleet.hold(id, &part.target, part.epoch, assumed, claimed);
+}
+
+/// Nodes on which the pods of a part may come to run; as many as fit.
+fn guess(fleet: &Fleet, needs: &Needs<'_>, part: &Current) -> Vec<Share> {
+    let Some(target) = fleet.target(part.target.as_str()) else { return Vec::new() };
+    let nodes: Vec<usize> = (0..target.node_list().len()).collect();
+    let mut shares = Vec::new();
+    for (set, need) in needs.sets.iter().enumerate() {
+        let want = part.counts.get(&*need.name).copied().unwrap_or(0);
+        let copies = need.copies_on(target);
+        let picked = pick(&places(fleet, needs, target, set, &nodes, &copies), want, needs.packing);
+        shares.extend(picked.into_iter().map(|(node, pods)| share(needs, target, &Pick { set, node, pods })));
+    }
+    shares
+}
+
+fn share(needs: &Needs<'_>, target: &Target, pick: &Pick) -> Share {
+    let need = &needs.sets[pick.set];
+    let node = target.node_list()[pick.node].name().clone();
+    Share { node, pod_set: need.name.clone(), demand: need.demand.clone(), pods: pick.pods }
+}
+
+fn shares_of(needs: &Needs<'_>, nodes: &[NodeShare]) -> Vec<Share> {
+    let share = |node: &NodeShare| {
+        let need = needs.sets.iter().find(|need| node.pod_set.is_empty() || *need.name == *node.pod_set)?;
+        Some(Share { node: NodeName::from(&node.name), pod_set: Arc::clone(&need.name), demand: need.demand.clone(), pods: node.pods })
+    };
+    nodes.iter().filter_map(share).collect()
+}
+
+/// The first shares of each role, up to so many pods.
+fn cut(shares: &[Share], count: impl Fn(&str) -> i64) -> Vec<Share> {
+    let mut used: std::collections::BTreeMap<&str, i64> = std::collections::BTreeMap::new();
+    let mut kept = Vec::new();
+    for share in shares {
+        let used = used.entry(&share.pod_set).or_default();
+        let pods = share.pods.min(count(&share.pod_set) - *used);
+        if pods > 0 {
+            *used += pods;
+            kept.push(Share { pods, ..share.clone() });
+        }
+    }
+    kept
+}

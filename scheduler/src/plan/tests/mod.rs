@@ -1,0 +1,6 @@
+//! Tests of the planner as a whole: tables of situations, and properties against a naive second implementation.
+
+mod build;
+mod oracle;
+mod properties;
+mod situations;

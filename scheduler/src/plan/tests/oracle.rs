@@ -1,0 +1,1 @@
+//! A naive second implementation: it tries every way.
