@@ -5,7 +5,8 @@
 //! is removed. They hold whoever writes: that is the fence behind every promise about order.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, ValidationRule,
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+    ValidationRule,
 };
 use kube::CustomResourceExt;
 
@@ -200,6 +201,7 @@ fn finish(mut crd: CustomResourceDefinition, rules: &[Rule]) -> CustomResourceDe
         else {
             continue;
         };
+        known_formats(schema);
         if rules.is_empty() {
             continue;
         }
@@ -225,6 +227,32 @@ fn finish(mut crd: CustomResourceDefinition, rules: &[Rule]) -> CustomResourceDe
         }
     }
     crd
+}
+
+/// Kubernetes knows no unsigned formats and warns about each; `minimum: 0` beside them says the same.
+fn known_formats(schema: &mut JSONSchemaProps) {
+    if schema
+        .format
+        .as_deref()
+        .is_some_and(|format| format.starts_with("uint"))
+    {
+        schema.format = None;
+    }
+    for property in schema
+        .properties
+        .iter_mut()
+        .flat_map(|all| all.values_mut())
+    {
+        known_formats(property);
+    }
+    match &mut schema.items {
+        Some(JSONSchemaPropsOrArray::Schema(items)) => known_formats(items),
+        Some(JSONSchemaPropsOrArray::Schemas(all)) => all.iter_mut().for_each(known_formats),
+        None => {}
+    }
+    if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
+        known_formats(values);
+    }
 }
 
 /// One write carries demand, decision and explanation: the Workload has one writer.
