@@ -1,4 +1,68 @@
 //! Decides which workload runs on which target.
+//!
+//! ```text
+//! watch -> event -> fleet model -> plan() -> (Decision, Explanation) -> diff -> write(term) -> Workload, Assignment
+//! ```
+//!
+//! [`fleet`] and [`plan`] are pure: plain data in, plain data out. So are [`ask`] (what an object wants), [`select`] (which
+//! Placement it belongs to), [`manifest`] (what travels) and [`merge`]. Everything that talks to the hub is in `shell`.
 
+pub mod ask;
+pub mod cli;
 pub mod fleet;
+pub mod manifest;
+pub mod merge;
 pub mod plan;
+mod run;
+pub mod select;
+mod shell;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use tracing_subscriber::EnvFilter;
+
+use cli::{Args, LogFormat};
+
+/// The scheduler as a process: reads the arguments (the program's name first), leads or stands by, and ends on SIGTERM or
+/// SIGINT with the lease given back.
+pub fn main_with(args: impl Iterator<Item = OsString>) -> ExitCode {
+    let args = match Args::try_parse_from(args) {
+        Ok(args) => args,
+        Err(error) => {
+            // Nothing can be done about a closed terminal.
+            drop(error.print());
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    log(args.log_format);
+    // Somebody else of this process may have installed it already.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: no runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(run::run(args));
+    runtime.shutdown_background();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn log(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second subscriber in one process (tests) is refused; the first one stays.
+    drop(match format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    });
+}

@@ -1,0 +1,395 @@
+//! From a user's object and its Placement to what the planner is asked and what the Workload says.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use placement_api::api_type::ApiType;
+use placement_api::duration::GoDuration;
+use placement_api::kinds::{
+    Failover, FailoverMode, ObjectRef, Strategy, TopologyMode, WorkloadPodSet, WorkloadSpec,
+};
+use placement_api::names::{DEFAULT_QUEUE, QUEUE_LABEL};
+use placement_api::profile::{Dependency, PodSet, Profile, ProfileError, WorkloadShape};
+use placement_api::raw::RawObject;
+use placement_api::reason::Reason;
+use placement_api::selector::{LabelSelector, Labels};
+use serde_json::Value;
+
+use crate::fleet::{WorkloadId, is_extended};
+use crate::plan::{Closeness, FailoverRule, PodSetRequest, Request};
+use crate::select::{Rule, Selection};
+
+/// `after` of `Overlap`, where the Placement says nothing.
+const OVERLAP_AFTER: &str = "5m";
+/// `after` of `Fenced`, where the Placement says nothing.
+const FENCED_AFTER: &str = "15m";
+
+/// What an object asks for.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// What the planner is asked; what the workload has and what it avoids is added by the caller.
+    pub request: Request,
+    /// What the Workload says of it, without epoch, term and assignments.
+    pub spec: WorkloadSpec,
+    /// Objects that it names.
+    pub dependencies: Vec<Dependency>,
+    /// Where the object has the pod template of each role.
+    pub templates: BTreeMap<String, String>,
+    /// Labels of its pod templates.
+    pub pod_labels: Vec<Labels>,
+    /// Its replicas can be set in each copy.
+    pub scalable: bool,
+    /// By its own status on the hub, its work is done.
+    pub finished: bool,
+}
+
+/// What is known beside the object.
+#[derive(Clone, Copy, Debug)]
+pub struct Surroundings<'a> {
+    /// How to read it.
+    pub profile: &'a Profile,
+    /// Its Placement, and the others that select it.
+    pub placement: Option<(&'a Rule, &'a Selection)>,
+    /// Queues, and the namespaces that may use them.
+    pub queues: &'a BTreeMap<String, Option<LabelSelector>>,
+    /// Values of PriorityClasses.
+    pub priorities: &'a BTreeMap<String, i32>,
+    /// Labels of its namespace.
+    pub namespace: &'a Labels,
+}
+
+/// Reads an object.
+///
+/// # Errors
+/// Where it cannot be read; the message names the field.
+pub fn ask(
+    object: &RawObject,
+    api: &ApiType,
+    around: &Surroundings<'_>,
+) -> Result<Ask, ProfileError> {
+    let value = object.to_value();
+    let shape = around.profile.shape(&value)?;
+    let (queue, blocked) = queue(object, around);
+    let strategy = strategy(around, &shape, api);
+    let priority = priority(&shape, around.priorities);
+    let failover = failover(around, &shape);
+    let rule = around.placement.map(|(rule, _)| &rule.spec);
+    let topology = rule
+        .and_then(|rule| rule.topology.as_ref())
+        .map(|topology| Closeness {
+            level: topology.level.clone(),
+            mode: topology.mode,
+            relax_after_ms: topology.relax_after.as_deref().and_then(millis),
+        });
+    let min_count = rule
+        .and_then(|rule| rule.divide.as_ref())
+        .and_then(|divide| divide.min_count)
+        .filter(|_| strategy == Strategy::Divide)
+        .map(i64::from);
+    let mode = failover.mode.unwrap_or_default();
+    let request = Request {
+        id: WorkloadId::from(placement_api::names::workload_name(
+            &api.group,
+            &api.kind,
+            &object.metadata.namespace,
+            &object.metadata.name,
+        )),
+        kind: object.kind.clone(),
+        namespace: object.metadata.namespace.clone(),
+        name: object.metadata.name.clone(),
+        kinds: kinds(object, &shape),
+        pod_sets: shape
+            .pod_sets
+            .iter()
+            .map(|set| pod_set(set, min_count))
+            .collect(),
+        strategy,
+        gang_per_target: rule.and_then(|rule| rule.gang_per_target).map(i64::from),
+        tiers: rule.map_or_else(Vec::new, |rule| {
+            rule.locations.iter().map(|l| l.name.clone()).collect()
+        }),
+        tolerations: rule.map_or_else(Vec::new, |rule| rule.tolerations.clone()),
+        topology: topology.clone(),
+        spread: rule.map_or_else(Vec::new, |rule| rule.spread.clone()),
+        divide_by: rule
+            .and_then(|rule| rule.divide.as_ref())
+            .map(|divide| divide.by)
+            .unwrap_or_default(),
+        weights: rule
+            .and_then(|rule| rule.divide.as_ref())
+            .map(|divide| divide.weights.clone())
+            .unwrap_or_default(),
+        packing: rule.and_then(|rule| rule.packing),
+        queue: queue.clone(),
+        priority,
+        submitted_ms: created(object).unwrap_or(0),
+        waits_since_ms: created(object).unwrap_or(0),
+        failover: FailoverRule {
+            mode,
+            after_ms: failover.after.as_deref().and_then(millis).unwrap_or(0),
+            fencer: false,
+        },
+        suspended: shape.suspended,
+        blocked,
+        ..Request::default()
+    };
+    let spec = WorkloadSpec {
+        root: ObjectRef {
+            group: api.group.to_string(),
+            version: api.version.to_string(),
+            kind: api.kind.to_string(),
+            namespace: object.metadata.namespace.clone(),
+            name: object.metadata.name.clone(),
+            uid: object.metadata.uid.clone(),
+        },
+        placement: around
+            .placement
+            .map(|(rule, _)| rule.name.clone())
+            .unwrap_or_default(),
+        also_selected_by: around
+            .placement
+            .map(|(_, selection)| selection.also.clone())
+            .unwrap_or_default(),
+        pod_sets: shape
+            .pod_sets
+            .iter()
+            .map(|set| written(set, min_count))
+            .collect(),
+        wants: wants(&shape, strategy, topology.as_ref()),
+        queue,
+        priority,
+        failover,
+        ..WorkloadSpec::default()
+    };
+    let pod_labels = shape
+        .pod_sets
+        .iter()
+        .filter_map(|set| labels(&value, set))
+        .collect();
+    Ok(Ask {
+        request,
+        spec,
+        pod_labels,
+        templates: shape
+            .pod_sets
+            .iter()
+            .filter_map(|set| Some((set.name.clone(), set.template_path.clone()?)))
+            .collect(),
+        scalable: shape.replicas_path.is_some(),
+        finished: around.profile.health(&value).is_finished(),
+        dependencies: shape.dependencies,
+    })
+}
+
+/// A Go duration in ms; unreadable ones were reported with the Placement.
+fn millis(text: &str) -> Option<i64> {
+    GoDuration::parse(text).ok().map(GoDuration::as_millis)
+}
+
+/// When an object was created, ms since 1970.
+fn created(object: &RawObject) -> Option<i64> {
+    let text = object.metadata.creation_timestamp.as_deref()?;
+    text.parse::<jiff::Timestamp>()
+        .ok()
+        .map(jiff::Timestamp::as_millisecond)
+}
+
+fn kinds(object: &RawObject, shape: &WorkloadShape) -> BTreeSet<String> {
+    let core = |group: &str, kind: &str| group.is_empty().then(|| format!("v1/{kind}"));
+    let mut kinds: BTreeSet<String> = shape
+        .dependencies
+        .iter()
+        .filter_map(|one| core(&one.group, &one.kind))
+        .collect();
+    kinds.insert(format!("{}/{}", object.api_version, object.kind));
+    kinds
+}
+
+fn strategy(around: &Surroundings<'_>, shape: &WorkloadShape, api: &ApiType) -> Strategy {
+    if shape.pod_sets.is_empty() {
+        return Strategy::Duplicate;
+    }
+    let deployment = api.group == "apps" && api.kind == "Deployment";
+    let asked = around.placement.and_then(|(rule, _)| rule.spec.strategy);
+    match asked.unwrap_or(if deployment {
+        Strategy::Divide
+    } else {
+        Strategy::Gang
+    }) {
+        Strategy::Divide if !shape.divisible => Strategy::Gang,
+        other => other,
+    }
+}
+
+fn priority(shape: &WorkloadShape, classes: &BTreeMap<String, i32>) -> i32 {
+    shape
+        .pod_sets
+        .iter()
+        .filter_map(|set| {
+            let named = set
+                .pod
+                .priority_class
+                .as_ref()
+                .and_then(|name| classes.get(name));
+            set.pod.priority.or(named.copied())
+        })
+        .max()
+        .unwrap_or(0)
+}
+
+fn failover(around: &Surroundings<'_>, shape: &WorkloadShape) -> Failover {
+    let written = around
+        .placement
+        .and_then(|(rule, _)| rule.spec.failover.clone())
+        .unwrap_or_default();
+    let default = if shape.stateless {
+        FailoverMode::Overlap
+    } else {
+        FailoverMode::Never
+    };
+    let mode = written.mode.unwrap_or(default);
+    let after = match mode {
+        FailoverMode::Never => None,
+        FailoverMode::Overlap => Some(written.after.unwrap_or_else(|| OVERLAP_AFTER.to_owned())),
+        FailoverMode::Fenced => Some(written.after.unwrap_or_else(|| FENCED_AFTER.to_owned())),
+    };
+    Failover {
+        mode: Some(mode),
+        after,
+    }
+}
+
+/// The queue: what the object's label names, else the Placement, else the first Queue made for its namespace.
+fn queue(object: &RawObject, around: &Surroundings<'_>) -> (String, Option<(Reason, String)>) {
+    if let Some(name) = object.label(QUEUE_LABEL).filter(|name| !name.is_empty()) {
+        let blocked = match around.queues.get(name) {
+            None if name == DEFAULT_QUEUE => None,
+            None => {
+                let known: Vec<&str> = around.queues.keys().map(String::as_str).collect();
+                let known = if known.is_empty() {
+                    DEFAULT_QUEUE.to_owned()
+                } else {
+                    known.join(", ")
+                };
+                Some((
+                    Reason::UnknownQueue,
+                    format!("queue {name:?} does not exist; known queues: {known}"),
+                ))
+            }
+            Some(Some(selector)) if !selector.matches(around.namespace) => Some((
+                Reason::QueueNotAllowed,
+                format!(
+                    "namespace {} may not use queue {name:?}",
+                    object.metadata.namespace
+                ),
+            )),
+            Some(_) => None,
+        };
+        return (name.to_owned(), blocked);
+    }
+    let placed = around
+        .placement
+        .and_then(|(rule, _)| rule.spec.queue.clone());
+    let made_for = || {
+        let mut queues = around.queues.iter();
+        queues
+            .find(|(_, selector)| {
+                selector
+                    .as_ref()
+                    .is_some_and(|one| !one.is_empty() && one.matches(around.namespace))
+            })
+            .map(|(name, _)| name.clone())
+    };
+    (
+        placed
+            .or_else(made_for)
+            .unwrap_or_else(|| DEFAULT_QUEUE.to_owned()),
+        None,
+    )
+}
+
+fn pod_set(set: &PodSet, min_count: Option<i64>) -> PodSetRequest {
+    PodSetRequest {
+        name: set.name.clone(),
+        count: i64::from(set.count),
+        min_count: min_count.or(set.min_count.map(i64::from)),
+        requests: set.pod.vector(),
+        node_selector: set.pod.node_selector.clone(),
+        affinity: set.pod.affinity.clone(),
+        tolerations: set.pod.tolerations.clone(),
+        gateable: set.template_path.is_some(),
+    }
+}
+
+fn written(set: &PodSet, min_count: Option<i64>) -> WorkloadPodSet {
+    WorkloadPodSet {
+        name: set.name.clone(),
+        count: i64::from(set.count),
+        min_count: min_count.or(set.min_count.map(i64::from)),
+        requests: set.pod.requests.clone(),
+    }
+}
+
+fn labels(object: &Value, set: &PodSet) -> Option<Labels> {
+    let template = object.pointer(set.template_path.as_deref()?)?;
+    let labels = template.pointer("/metadata/labels")?;
+    serde_json::from_value(labels.clone()).ok()
+}
+
+/// What it asks for in a few words: "2×8 gpu, one rack", "6 replicas".
+pub fn wants(shape: &WorkloadShape, strategy: Strategy, topology: Option<&Closeness>) -> String {
+    let mut text = match shape.pod_sets.as_slice() {
+        [] => "one copy per target".to_owned(),
+        [set] => one_role(set, shape.divisible),
+        sets => {
+            let roles: Vec<String> = sets
+                .iter()
+                .map(|set| format!("{} {}", set.name, one_role(set, false)))
+                .collect();
+            roles.join(" + ")
+        }
+    };
+    if strategy == Strategy::Duplicate && !shape.pod_sets.is_empty() {
+        text.push_str(" in each target");
+    }
+    if let Some(topology) = topology {
+        text.push_str(&format!(", one {}", level_word(&topology.level)));
+        if topology.mode == TopologyMode::Preferred {
+            text.push_str(" if it can be");
+        }
+    }
+    text
+}
+
+/// A topology level as people say it: the last word of its label.
+pub fn level_word(level: &str) -> &str {
+    match level.rsplit(['/', '.']).next().unwrap_or(level) {
+        "hostname" => "node",
+        word => word,
+    }
+}
+
+fn one_role(set: &PodSet, divisible: bool) -> String {
+    let device = set
+        .pod
+        .requests
+        .iter()
+        .find(|(name, amount)| is_extended(name) && amount.value() > 0)
+        .map(|(name, amount)| (level_word(name).to_owned(), amount.value()));
+    let count = set.count;
+    match device {
+        Some((device, each)) if divisible => format!("{} × {each} {device}", replicas(count)),
+        Some((device, 1)) => format!("{count} {device}"),
+        Some((device, each)) => format!("{count}×{each} {device}"),
+        None if divisible => replicas(count),
+        None if count == 1 => "1 pod".to_owned(),
+        None => format!("{count} pods"),
+    }
+}
+
+fn replicas(count: u32) -> String {
+    if count == 1 {
+        "1 replica".to_owned()
+    } else {
+        format!("{count} replicas")
+    }
+}

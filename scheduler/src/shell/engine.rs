@@ -1,0 +1,598 @@
+//! The one task that owns the model. It takes in whatever has happened, plans once for all of it, and keeps a bounded
+//! number of writes under way.
+//!
+//! ```text
+//! watches --\                          /--> writer jobs (one per key, 32 at once) --> answers --\
+//! answers ----> intake -> cycle -> queue                                                          --> intake
+//! timers ---/                          \--> timers
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use client::{ApiError, Class, Connection, Discovery, WatchEvent};
+use placement_api::api_type::ObjectKey;
+use placement_api::kinds::api;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, error, info, warn};
+
+use super::jobs::Tag;
+use super::lease::Leadership;
+use super::metrics::Metrics;
+use super::model::{Alarm, Key, Model, Now, Timer};
+use super::serve::{Readiness, Stage};
+use super::timers::Timers;
+use super::watch::{Message, Source, Watches};
+use super::writer::{self, Done, Job, Outcome, Seen, Trouble, Verb, Write};
+
+/// Jobs under way at once. Each has one or a few writes; an API server on two cores is busy with fewer.
+const JOBS: usize = 32;
+/// Watch events that wait in memory.
+const EVENTS: usize = 1024;
+/// First wait after a write that failed, doubled each time.
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+/// Longest such wait.
+const RETRY_MOST: Duration = Duration::from_secs(30);
+/// What the hub serves follows a new definition after about so long.
+const DISCOVERY_RETRY: Duration = Duration::from_millis(250);
+
+/// Why leading has ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Asked to stop; nothing is under way any more.
+    Stopped,
+    /// The lease is lost.
+    Deposed,
+    /// The hub has objects of a higher term: the lease was deleted and began anew.
+    Behind(i64),
+}
+
+/// What an engine needs.
+pub(crate) struct Engine {
+    hub: Connection,
+    leadership: Leadership,
+    identity: String,
+    metrics: Metrics,
+    readiness: Readiness,
+    pub(super) model: Model,
+    pub(super) watches: Watches,
+    messages: mpsc::Receiver<Message>,
+    pub(super) trackers: BTreeMap<Source, Tracker>,
+    pub(super) served: Option<Discovery>,
+    timers: Timers<Timer>,
+    queue: VecDeque<Key>,
+    queued: BTreeSet<Key>,
+    busy: BTreeSet<Key>,
+    again: BTreeSet<Key>,
+    /// Keys whose last write failed, and how often in a row.
+    failures: BTreeMap<Key, u32>,
+    resting: BTreeSet<Key>,
+    running: JoinSet<Work>,
+    discovering: bool,
+    phase: Phase,
+    notes: u64,
+}
+
+/// How far a new leader is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Reading what there is.
+    Reading,
+    /// Raising the term in every Inventory.
+    Fencing,
+    /// Deciding.
+    Deciding,
+}
+
+/// What a watch has told so far.
+#[derive(Debug, Default)]
+pub(super) struct Tracker {
+    known: BTreeSet<ObjectKey>,
+    listing: Option<BTreeSet<ObjectKey>>,
+    pub(super) synced: bool,
+    failing: bool,
+}
+
+enum Work {
+    Wrote(Done<Key, Tag>),
+    Served(Result<Discovery, ApiError>),
+}
+
+impl Engine {
+    /// An engine for one leadership.
+    pub(crate) fn new(
+        hub: Connection,
+        leadership: Leadership,
+        identity: String,
+        model: Model,
+        metrics: Metrics,
+        readiness: Readiness,
+    ) -> Self {
+        let (sender, messages) = mpsc::channel(EVENTS);
+        let watches = Watches::start(&hub, sender);
+        let trackers = super::watch::fixed()
+            .into_iter()
+            .map(|(source, _)| (source, Tracker::default()))
+            .collect();
+        metrics.restart();
+        Self {
+            hub,
+            leadership,
+            identity,
+            metrics,
+            readiness,
+            model,
+            watches,
+            messages,
+            trackers,
+            served: None,
+            timers: Timers::default(),
+            queue: VecDeque::new(),
+            queued: BTreeSet::new(),
+            busy: BTreeSet::new(),
+            again: BTreeSet::new(),
+            failures: BTreeMap::new(),
+            resting: BTreeSet::new(),
+            running: JoinSet::new(),
+            discovering: false,
+            phase: Phase::Reading,
+            notes: 0,
+        }
+    }
+
+    /// Leads until asked to stop or deposed.
+    pub(crate) async fn lead(mut self, mut stop: watch::Receiver<bool>) -> End {
+        self.readiness.set(Stage::Syncing);
+        self.discover();
+        let mut batch = Vec::with_capacity(EVENTS);
+        let mut stopping = *stop.borrow();
+        loop {
+            let next = self.timers.next();
+            tokio::select! {
+                _ = self.messages.recv_many(&mut batch, EVENTS), if !stopping => {}
+                Some(work) = self.running.join_next(), if !self.running.is_empty() => self.worked(work),
+                () = sleep_until(next.unwrap_or_else(far)), if next.is_some() && !stopping => {}
+                _ = stop.changed(), if !stopping => stopping = true,
+                // Lost leases are noticed even while nothing happens.
+                () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            }
+            if !self.leadership.holds() {
+                return End::Deposed;
+            }
+            let now = Now::read();
+            for message in batch.drain(..) {
+                self.take_message(message, now);
+            }
+            while let Some(work) = self.running.try_join_next() {
+                self.worked(work);
+            }
+            if stopping {
+                if self.running.is_empty() {
+                    return End::Stopped;
+                }
+                continue;
+            }
+            while let Some(timer) = self.timers.due(now.instant) {
+                self.fired(timer, now);
+            }
+            if self.model.kinds_changed && self.can_choose_kinds() {
+                self.choose_kinds();
+            }
+            if let Some(end) = self.go_on(now) {
+                return end;
+            }
+        }
+    }
+
+    /// What the new leader does next, as far as it is.
+    fn go_on(&mut self, now: Now) -> Option<End> {
+        if self.phase == Phase::Reading && self.is_synced() {
+            if let Some(newest) = self
+                .model
+                .newest_term()
+                .filter(|newest| *newest > self.model.term)
+            {
+                error!(
+                    newest,
+                    term = self.model.term,
+                    "the hub has objects of a higher term"
+                );
+                return Some(End::Behind(newest));
+            }
+            info!(
+                workloads = self.model.entries.len(),
+                targets = self.model.targets.len(),
+                "everything is read"
+            );
+            self.phase = Phase::Fencing;
+            let targets: Vec<_> = self.model.targets.keys().cloned().collect();
+            for target in targets {
+                self.enqueue(Key::Term(target));
+            }
+        }
+        if self.phase == Phase::Fencing {
+            self.pump(now);
+            let fencing = |key: &Key| matches!(key, Key::Term(_));
+            if !self.busy.iter().any(fencing) && !self.queue.iter().any(fencing) {
+                self.model.adopt_all(now);
+                self.phase = Phase::Deciding;
+                self.readiness.set(Stage::Leading);
+            }
+        }
+        if self.phase == Phase::Deciding {
+            self.decide(now);
+        }
+        self.settle_notes();
+        self.pump(now);
+        // What a write needs (copies of Secrets first, another plan) may have come up while jobs were made.
+        if self.phase == Phase::Deciding && !self.model.look.is_empty() {
+            self.decide(now);
+        }
+        self.settle_notes();
+        self.pump(now);
+        self.settle_notes();
+        self.metrics
+            .sizes(self.model.entries.len(), self.queue.len());
+        None
+    }
+
+    fn decide(&mut self, now: Now) {
+        if self.model.look.is_empty() && self.model.event.is_nothing() {
+            return;
+        }
+        let begun = Instant::now();
+        let reasons = self.model.cycle(now);
+        if !reasons.is_empty() {
+            self.metrics.cycle(begun.elapsed().as_secs_f64());
+        }
+        for reason in reasons {
+            self.metrics
+                .decided(reason.unwrap_or(placement_api::reason::Reason::Placed));
+        }
+    }
+
+    /// Moves what the model has noted into queue, timers and metrics.
+    fn settle_notes(&mut self) {
+        for key in std::mem::take(&mut self.model.dirty) {
+            self.enqueue(key);
+        }
+        for (timer, alarm) in std::mem::take(&mut self.model.alarms) {
+            match alarm {
+                Alarm::At(at) => self.timers.set(timer, at),
+                Alarm::By(at) => self.timers.set_earlier(timer, at),
+            }
+        }
+        for (before, now) in std::mem::take(&mut self.model.recounted) {
+            self.metrics.pending(before, now);
+        }
+        for note in std::mem::take(&mut self.model.notes) {
+            self.notes += 1;
+            let job = note.job(self.notes, &self.identity);
+            self.spawn(job);
+        }
+    }
+
+    fn take_message(&mut self, message: Message, now: Now) {
+        let Message { source, event } = message;
+        let Some(tracker) = self.trackers.get_mut(&source) else {
+            return;
+        };
+        match event {
+            WatchEvent::Restarted => tracker.listing = Some(BTreeSet::new()),
+            WatchEvent::Applied(object) => {
+                let key = object.key();
+                if let Some(listing) = &mut tracker.listing {
+                    listing.insert(key.clone());
+                }
+                tracker.known.insert(key);
+                self.model.applied(&source, object, now);
+            }
+            WatchEvent::Deleted(object) => {
+                let key = object.key();
+                tracker.known.remove(&key);
+                if let Some(listing) = &mut tracker.listing {
+                    listing.remove(&key);
+                }
+                self.model
+                    .deleted(&source, &key, Some(&object.metadata.resource_version), now);
+            }
+            WatchEvent::Synced => {
+                tracker.synced = true;
+                tracker.failing = false;
+                let listed = tracker.listing.take().unwrap_or_default();
+                let unseen: Vec<ObjectKey> = tracker.known.difference(&listed).cloned().collect();
+                tracker.known = listed;
+                for key in unseen {
+                    self.model.deleted(&source, &key, None, now);
+                }
+            }
+            WatchEvent::Error(error) => {
+                if !tracker.failing {
+                    warn!(?source, %error, "a watch has trouble");
+                }
+                tracker.failing = true;
+                // Objects that we may not read, or that are not served, must not keep everybody else waiting.
+                let refused = matches!(error.class(), Class::Denied | Class::NotFound);
+                if refused && matches!(source, Source::Objects(_)) {
+                    tracker.synced = true;
+                }
+            }
+        }
+    }
+
+    fn fired(&mut self, timer: Timer, now: Now) {
+        match timer {
+            Timer::Lost(target) => self.model.target_silent(&target, now),
+            Timer::Plan(id) => {
+                self.model.look.insert(id);
+            }
+            Timer::Write(key) => {
+                self.resting.remove(&key);
+                self.enqueue(key);
+            }
+            Timer::Discover => self.discover(),
+        }
+    }
+
+    fn is_synced(&self) -> bool {
+        self.served.is_some()
+            && !self.model.kinds_changed
+            && self.trackers.values().all(|tracker| tracker.synced)
+    }
+
+    fn can_choose_kinds(&self) -> bool {
+        let synced = |source: &Source| {
+            self.trackers
+                .get(source)
+                .is_some_and(|tracker| tracker.synced)
+        };
+        self.served.is_some()
+            && synced(&Source::Placements)
+            && synced(&Source::Profiles)
+            && synced(&Source::Workloads)
+            && synced(&Source::Assignments)
+    }
+
+    fn choose_kinds(&mut self) {
+        self.model.kinds_changed = false;
+        let missing = self.open_kinds();
+        // A kind that is defined but not served yet will be in a moment.
+        if missing.iter().any(|kind| self.model.defined.contains(kind)) {
+            self.timers
+                .set_earlier(Timer::Discover, Instant::now() + DISCOVERY_RETRY);
+        }
+    }
+
+    fn discover(&mut self) {
+        if self.discovering {
+            self.timers
+                .set_earlier(Timer::Discover, Instant::now() + DISCOVERY_RETRY);
+            return;
+        }
+        self.discovering = true;
+        let hub = self.hub.clone();
+        self.running
+            .spawn(async move { Work::Served(hub.discover().await) });
+    }
+
+    fn worked(&mut self, work: Result<Work, tokio::task::JoinError>) {
+        match work {
+            Ok(Work::Wrote(done)) => self.wrote(done),
+            Ok(Work::Served(Ok(discovery))) => {
+                self.discovering = false;
+                self.served = Some(discovery);
+                self.model.kinds_changed = true;
+            }
+            Ok(Work::Served(Err(error))) => {
+                self.discovering = false;
+                warn!(%error, "cannot ask what the hub serves");
+                self.timers
+                    .set_earlier(Timer::Discover, Instant::now() + Duration::from_secs(1));
+            }
+            Err(error) => error!(%error, "a task of ours has died"),
+        }
+    }
+
+    fn enqueue(&mut self, key: Key) {
+        if self.resting.contains(&key) {
+            return;
+        }
+        if self.busy.contains(&key) {
+            self.again.insert(key);
+        } else if self.queued.insert(key.clone()) {
+            self.queue.push_back(key);
+        }
+    }
+
+    /// Starts jobs while there is room. A job is made when its turn comes, from what is known then.
+    fn pump(&mut self, now: Now) {
+        let mut later = VecDeque::new();
+        while self.running.len() < JOBS {
+            let Some(key) = self.queue.pop_front() else {
+                break;
+            };
+            let early = self.phase != Phase::Deciding && !matches!(key, Key::Term(_));
+            if early {
+                later.push_back(key);
+                continue;
+            }
+            self.queued.remove(&key);
+            if let Some(job) = self.job(&key, now) {
+                self.busy.insert(key);
+                self.spawn(job);
+            } else {
+                self.failures.remove(&key);
+            }
+        }
+        later.append(&mut self.queue);
+        self.queue = later;
+    }
+
+    fn job(&mut self, key: &Key, now: Now) -> Option<Job<Key, Tag>> {
+        match key {
+            Key::Workload(id) => self.model.workload_job(id),
+            Key::Status(id) => self.model.status_job(id, now),
+            Key::Copy(target, name) => self.model.copy_job(target, name),
+            Key::Term(target) => self.model.term_job(target),
+            Key::Target(target) => self.model.target_job(target, now),
+            Key::Location(name) => self.model.location_job(name),
+            Key::Placement(name) => self.model.placement_job(name, now),
+            Key::Profile(name) => self.model.profile_job(name),
+            Key::Check(root) => {
+                let store = self.model.kinds.get(&root.kind)?;
+                let read = Write {
+                    tag: Tag::Check(root.clone()),
+                    api: store.api.clone(),
+                    key: root.key.clone(),
+                    verb: Verb::Read,
+                };
+                Some(Job {
+                    key: key.clone(),
+                    stages: vec![vec![read]],
+                })
+            }
+            Key::Note(_) => None,
+        }
+    }
+
+    fn spawn(&mut self, job: Job<Key, Tag>) {
+        let run = writer::run(
+            job,
+            self.hub.clone(),
+            self.leadership.clone(),
+            self.metrics.clone(),
+        );
+        self.running.spawn(async move { Work::Wrote(run.await) });
+    }
+
+    fn wrote(&mut self, done: Done<Key, Tag>) {
+        let now = Now::read();
+        let mut trouble = None;
+        for outcome in done.outcomes {
+            let worst = self.take_outcome(outcome, &done.key, now);
+            trouble = trouble.max(worst);
+        }
+        let key = done.key;
+        self.busy.remove(&key);
+        let again = self.again.remove(&key);
+        if matches!(key, Key::Note(_)) {
+            return;
+        }
+        let Some(class) = trouble else {
+            self.failures.remove(&key);
+            // What was learned from the answers may call for more.
+            if again || matches!(key, Key::Workload(_)) {
+                self.enqueue(key);
+            }
+            return;
+        };
+        let failures = self.failures.entry(key.clone()).or_insert(0);
+        *failures = failures.saturating_add(1);
+        if class == Retry::AtOnce && *failures <= 3 {
+            self.enqueue(key);
+            return;
+        }
+        let wait = RETRY_FIRST
+            .saturating_mul(1 << (*failures).min(12))
+            .min(RETRY_MOST);
+        self.resting.insert(key.clone());
+        self.timers.set(Timer::Write(key), now.instant + wait);
+    }
+
+    /// Learns from one answer. `None`: all is well.
+    fn take_outcome(&mut self, outcome: Outcome<Tag>, key: &Key, now: Now) -> Option<Retry> {
+        let Outcome {
+            tag,
+            object,
+            live,
+            error,
+        } = outcome;
+        let known = live.is_some();
+        self.learn(&tag, &object, live, now);
+        if let (Tag::Assignment(target), Some(_), Key::Workload(id)) = (&tag, &error, key)
+            && let Some(part) = self
+                .model
+                .entries
+                .get_mut(id)
+                .and_then(|entry| entry.parts.get_mut(target))
+        {
+            part.render = true;
+        }
+        match error? {
+            Trouble::Deposed => Some(Retry::Later),
+            Trouble::NotReached => Some(Retry::AtOnce),
+            Trouble::Api(error) => {
+                let moved = matches!(
+                    error.class(),
+                    Class::Conflict | Class::AlreadyExists | Class::NotFound
+                );
+                if let (Key::Status(id), Class::Invalid | Class::NotFound) = (key, error.class())
+                    && let Some(entry) = self.model.entries.get_mut(id)
+                {
+                    warn!(%error, "the hub does not take the status of an object");
+                    entry.refused_status = entry.sent_status.clone();
+                    return None;
+                }
+                if moved && known {
+                    debug!(%error, "an object was other than expected; decided anew");
+                    return Some(Retry::AtOnce);
+                }
+                warn!(%error, "a write failed");
+                Some(Retry::Later)
+            }
+        }
+    }
+
+    fn learn(&mut self, tag: &Tag, object: &ObjectKey, live: Option<Seen>, now: Now) {
+        let source = match tag {
+            Tag::Workload => Source::Workloads,
+            Tag::Assignment(_) => Source::Assignments,
+            Tag::Term(_) => Source::Inventories,
+            Tag::Own | Tag::Object | Tag::Check(_) | Tag::Other => {
+                return self.learn_other(tag, object, live, now);
+            }
+        };
+        match live {
+            Some(Seen::There(live)) => self.model.applied(&source, *live, now),
+            Some(Seen::Gone) => self.model.deleted(&source, object, None, now),
+            None => {}
+        }
+    }
+
+    fn learn_other(&mut self, tag: &Tag, object: &ObjectKey, live: Option<Seen>, now: Now) {
+        match (tag, live) {
+            (Tag::Own, Some(Seen::There(live))) => {
+                let source = match live.kind.as_str() {
+                    kind if kind == api::SYNC_TARGETS.kind => Source::Targets,
+                    kind if kind == api::LOCATIONS.kind => Source::Locations,
+                    kind if kind == api::PLACEMENTS.kind => Source::Placements,
+                    kind if kind == api::KIND_PROFILES.kind => Source::Profiles,
+                    _ => return,
+                };
+                self.model.applied(&source, *live, now);
+            }
+            (Tag::Object | Tag::Check(_), Some(Seen::There(live))) => {
+                self.model.object_applied(*live, now)
+            }
+            (Tag::Check(root), Some(Seen::Gone)) => self.model.object_gone(root),
+            (Tag::Object, Some(Seen::Gone)) => {
+                self.model.copy_gone(object, None);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// When a key is looked at again after a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Retry {
+    AtOnce,
+    Later,
+}
+
+/// A time that does not come.
+fn far() -> Instant {
+    Instant::now() + Duration::from_secs(86_400)
+}

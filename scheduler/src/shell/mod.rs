@@ -1,0 +1,21 @@
+//! The scheduler at work: watch, plan, write, report.
+
+mod copies;
+mod cycle;
+mod engine;
+mod events;
+mod intake;
+mod jobs;
+mod kinds;
+pub(crate) mod lease;
+pub(crate) mod metrics;
+mod model;
+pub(crate) mod serve;
+mod status;
+mod targets;
+mod timers;
+mod watch;
+mod writer;
+
+pub(crate) use engine::{End, Engine};
+pub(crate) use model::Model;
