@@ -1,0 +1,426 @@
+//! The engine's look at one assignment: what to do next, what to release, what to report.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use client::ApiError;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use placement_api::api_type::ObjectKey;
+use placement_api::kinds::{AssignmentPhase, AssignmentState, FinishedRecord, SyncPolicySpec};
+use placement_api::raw::RawObject;
+
+use super::apply::{Outcome, Work};
+use super::engine::Engine;
+use super::event::Event;
+use super::metrics::{FailureLabels, StepLabels};
+use super::order::Order;
+use super::probe::{probe, replica_failure};
+use super::release::{Lift, Released, release};
+use super::state::Wanted;
+use crate::decide::diff::{Decision, Input, Seen, Step, Why, decide};
+use crate::decide::gate;
+use crate::decide::object_id::ObjectId;
+use crate::decide::pod::{cut, summarize};
+use crate::decide::status::{Facts, Reading, due, is_news, report};
+use crate::interpret;
+
+/// Milliseconds before gates that could not be lifted are tried again.
+const RELEASE_AGAIN: u64 = 1_000;
+
+impl Engine {
+    /// Looks at an assignment: starts work on it, or lets it rest and reports.
+    pub(super) fn look(&mut self, name: &str) {
+        if !self.begin(name) {
+            self.queue.done(name);
+        }
+    }
+
+    /// True: work was started, which ends with [`Event::Done`].
+    fn begin(&mut self, name: &str) -> bool {
+        let now = self.now();
+        let Some(object) = self.state.order(name) else {
+            return false;
+        };
+        let (Some(policy), true) = (self.state.policy(), self.state.discovery.is_some()) else {
+            return false;
+        };
+        let order = match Order::read(object) {
+            Ok(order) => order,
+            Err(error) => {
+                self.progress.entry(name.to_owned()).or_default().problem = Some(format!("{name}: {error}"));
+                self.stock.dirty = true;
+                return false;
+            }
+        };
+        let orphan = self.state.orphans.contains_key(name);
+        if orphan && order.spec.state == AssignmentState::Removed {
+            return false;
+        }
+        self.progress.entry(name.to_owned()).or_default().see_generation(order.generation);
+        let (wanted, invalid) = match order.spec.state {
+            AssignmentState::Removed => (Wanted { desired: Vec::new(), missing: Vec::new() }, None),
+            AssignmentState::Active => match self.state.wanted(name, &order) {
+                Ok(wanted) => (wanted, None),
+                Err(error) => (Wanted { desired: Vec::new(), missing: Vec::new() }, Some(error)),
+            },
+        };
+        let root = ObjectId::of(&order.spec.workload);
+        let live = match self.state.seen(&root) {
+            Seen::Ours(live) => Some(live),
+            _ => None,
+        };
+        let reading = live.map(|live| interpret::read(&order.spec, live));
+        let replica_failure = live.and_then(replica_failure);
+        let root_uid = live.map(|live| live.metadata.uid.clone());
+        let decision = match &invalid {
+            None => self.decide(name, &order, &wanted, reading.as_ref(), &policy, now),
+            Some(_) => Decision::default(),
+        };
+        if decision.steps.is_empty() {
+            let progress = self.progress.entry(name.to_owned()).or_default();
+            progress.went_well();
+        } else {
+            let not_before = self.progress.get(name).map_or(0, |progress| progress.not_before);
+            if now >= not_before {
+                self.start(name, &order, decision.steps, wanted, policy.pod_security);
+                return true;
+            }
+            self.queue.push_at(name, not_before);
+        }
+        if decision.blocks.iter().any(|block| block.why == Why::DeleteBudget)
+            && let Some(at) = self.budget.next()
+        {
+            self.queue.push_at(name, at);
+        }
+        self.release_gates(name, &order);
+        let stuck = self.stuck(name, &order, &decision, reading.as_ref(), replica_failure, root_uid, now);
+        self.note_counts(name, &order, reading.as_ref(), decision.removed);
+        if !orphan {
+            self.report(name, &order, &decision, reading.as_ref(), invalid.as_deref(), stuck.as_deref(), now);
+        }
+        false
+    }
+
+    fn decide(
+        &mut self,
+        name: &str,
+        order: &Order,
+        wanted: &Wanted,
+        reading: Option<&Reading>,
+        policy: &SyncPolicySpec,
+        now: u64,
+    ) -> Decision {
+        let applied = self.state.ownership.listed();
+        let deletions = self.budget.left(policy.delete_budget.as_ref(), applied, now);
+        let state = &self.state;
+        let ledger = state.ledgers.get(name).map(|ledger| &ledger.spec);
+        let finished = reading.and_then(|reading| {
+            let succeeded = reading.finished?;
+            Some(FinishedRecord { succeeded, root_status: reading.status.clone() })
+        });
+        decide(&Input {
+            order: order.head(),
+            hub_uid: &state.hub_uid,
+            ledger,
+            desired: &wanted.desired,
+            missing: &wanted.missing,
+            seen: &|id| state.seen(id),
+            served: &|desired| state.serves(desired),
+            namespace: &|namespace| state.has_namespace(namespace),
+            written: &state.written,
+            elsewhere: &|id| state.ownership.elsewhere(id, name),
+            policy,
+            finished: finished.as_ref(),
+            pods: state.pods.is_synced().then(|| state.pods(name).iter().filter(|pod| !pod.has_ended()).count()),
+            deletions,
+        })
+    }
+
+    fn start(&mut self, name: &str, order: &Order, steps: Vec<Step>, wanted: Wanted, pod_security: Option<String>) {
+        let Some(discovery) = self.state.discovery.clone() else {
+            return;
+        };
+        let now = self.now();
+        for step in &steps {
+            let step = match step {
+                Step::CheckTerm => "term",
+                Step::WriteLedger(_) => "ledger",
+                Step::MakeNamespace(_) => "namespace",
+                Step::Create { .. } => "create",
+                Step::Apply(_) => "apply",
+                Step::Delete(_) => {
+                    self.budget.spend(1, now);
+                    "delete"
+                }
+                Step::DropLedger(_) => "drop",
+            };
+            self.fixed.metrics.steps.get_or_create(&StepLabels { step }).inc();
+        }
+        let live = wanted
+            .desired
+            .iter()
+            .filter_map(|desired| match self.state.seen(&desired.id) {
+                Seen::Ours(object) => Some((desired.id.clone(), object.metadata.uid.clone())),
+                _ => None,
+            })
+            .collect();
+        let ids = wanted.desired.iter().filter_map(|desired| match self.state.seen(&desired.id) {
+            Seen::Ours(object) => Some(object.metadata.uid.clone()),
+            _ => None,
+        });
+        let applied: BTreeSet<String> = ids.filter(|uid| self.state.applied.contains(uid)).collect();
+        let work = Work {
+            hub: self.fixed.hub.clone(),
+            member: self.fixed.member.clone(),
+            hub_uid: Arc::clone(&self.state.hub_uid),
+            name: name.to_owned(),
+            term: order.spec.term,
+            steps,
+            desired: wanted.desired,
+            ledger: self.state.ledgers.get(name).cloned(),
+            discovery,
+            live,
+            applied,
+            pod_security,
+        };
+        let name = name.to_owned();
+        self.spawn(async move { Event::Done(name, Box::new(work.run().await)) });
+    }
+
+    /// Takes in what became of the steps.
+    pub(super) fn done(&mut self, name: &str, mut outcome: Outcome) {
+        let (now, spread) = (self.now(), self.spread());
+        let kinds = self.state.note_outcome(name, &mut outcome);
+        self.watch_kinds(kinds);
+        let order = self.state.order(name).and_then(|object| object.metadata.generation);
+        let generation = order.unwrap_or_default();
+        let progress = self.progress.entry(name.to_owned()).or_default();
+        if let Some((failure, _)) = &outcome.failure {
+            tracing::info!(assignment = %name, reason = %failure.reason, message = %failure.message, "a step was not done");
+            let labels = FailureLabels { reason: failure.reason.clone() };
+            self.fixed.metrics.failures.get_or_create(&labels).inc();
+        }
+        if outcome.failure.is_some() || outcome.again {
+            progress.failed(outcome.failure, generation, now, spread);
+        } else {
+            progress.went_well();
+        }
+        self.queue.done(name);
+        self.queue.push(name);
+    }
+
+    fn release_gates(&mut self, name: &str, order: &Order) {
+        let progress = self.progress.entry(name.to_owned()).or_default();
+        let current = self.state.ledgers.get(name).is_some_and(|ledger| ledger.spec.epoch == order.spec.epoch);
+        if progress.releasing || !current || order.spec.state != AssignmentState::Active || !self.state.pods.is_synced() {
+            return;
+        }
+        let pods = self.state.pods(name);
+        let lifts: Vec<Lift> = gate::release(&order.spec.nodes, &pods)
+            .into_iter()
+            .map(|release| {
+                let pod = pods[release.pod];
+                let node = release.node.as_ref().and_then(|node| self.state.nodes.get(&ObjectKey::cluster(node)));
+                let label = node.and_then(|node| node.labels.get("kubernetes.io/hostname")).cloned();
+                Lift {
+                    key: ObjectKey::new(&pod.namespace, &pod.name),
+                    uid: pod.uid.clone(),
+                    hostname: label.or_else(|| release.node.clone()),
+                    node: release.node,
+                }
+            })
+            .collect();
+        if lifts.is_empty() {
+            return;
+        }
+        progress.releasing = true;
+        let (member, domain, name) = (self.fixed.member.clone(), order.spec.domain.clone(), name.to_owned());
+        self.spawn(async move { Event::Released(name, Box::new(release(&member, lifts, &domain).await)) });
+    }
+
+    /// Takes in which pods were released.
+    pub(super) fn released(&mut self, name: &str, released: Released) {
+        for pod in &released.pods {
+            self.state.put_pod(pod);
+        }
+        for key in &released.gone {
+            self.state.pods.remove(key);
+        }
+        if let Some(progress) = self.progress.get_mut(name) {
+            progress.releasing = false;
+        }
+        if let Some(failure) = released.failure {
+            tracing::warn!(assignment = %name, %failure, "a pod was not released and is tried again");
+            self.queue.push_at(name, self.now() + RELEASE_AGAIN);
+        } else {
+            self.queue.push(name);
+        }
+    }
+
+    /// The member's message, when pods have been missing or without a node for too long and the work never ran here.
+    #[expect(clippy::too_many_arguments, reason = "what one look has found, used once")]
+    fn stuck(
+        &mut self,
+        name: &str,
+        order: &Order,
+        decision: &Decision,
+        reading: Option<&Reading>,
+        replica_failure: Option<String>,
+        root_uid: Option<String>,
+        now: u64,
+    ) -> Option<String> {
+        let epoch = order.spec.epoch;
+        let expected: i64 = order.spec.pod_sets.iter().filter(|set| set.template.is_some()).map(|set| set.count).sum();
+        let pods = self.state.pods(name);
+        let waiting = |pod: &&&crate::decide::pod::Pod| pod.is_live() && !pod.gated && pod.node.is_empty();
+        let no_node = pods.iter().filter(waiting).find_map(|pod| pod.unschedulable.clone());
+        let there = pods.iter().filter(|pod| !pod.deleting).count();
+        let short = i64::try_from(there).unwrap_or(i64::MAX) < expected;
+        let finished = reading.is_some_and(|reading| reading.finished.is_some());
+        let progress = self.progress.entry(name.to_owned()).or_default();
+        let was_healthy = order.status.as_ref().is_some_and(|status| {
+            status.epoch == epoch && matches!(status.phase, AssignmentPhase::Healthy | AssignmentPhase::Degraded)
+        });
+        if was_healthy || reading.is_some_and(|reading| reading.healthy) {
+            progress.healthy_epoch = Some(epoch);
+        }
+        let ran = progress.healthy_epoch == Some(epoch);
+        let said = no_node.or(replica_failure);
+        let trouble = (said.is_some() || short) && expected > 0 && root_uid.is_some();
+        if !trouble || ran || finished || !decision.complete || order.spec.state == AssignmentState::Removed {
+            progress.stuck_since = None;
+            progress.probed = None;
+            return None;
+        }
+        let after = u64::try_from(self.fixed.unschedulable_after.as_millis()).unwrap_or(u64::MAX);
+        let due = progress.stuck_since.get_or_insert(now).saturating_add(after);
+        if now < due {
+            self.queue.push_at(name, due);
+            return None;
+        }
+        if said.is_some() || progress.probed.is_some() {
+            return said.or_else(|| progress.probed.clone()).map(|message| cut(&message));
+        }
+        if !progress.probing {
+            progress.probing = true;
+            let (member, namespace) = (self.fixed.member.clone(), order.spec.workload.namespace.clone());
+            let (name, uid) = (name.to_owned(), root_uid.unwrap_or_default());
+            self.spawn(async move { Event::Probed(name, probe(&member, &namespace, &uid).await) });
+        }
+        None
+    }
+
+    /// Takes in why pods are missing.
+    pub(super) fn probed(&mut self, name: &str, found: Option<String>) {
+        let now = self.now();
+        let Some(progress) = self.progress.get_mut(name) else {
+            return;
+        };
+        progress.probing = false;
+        if found.is_none() {
+            // Nothing refuses them: they are only slow. Ask again after the same time.
+            progress.stuck_since = Some(now);
+        }
+        progress.probed = found;
+        self.queue.push(name);
+    }
+
+    fn note_counts(&mut self, name: &str, order: &Order, reading: Option<&Reading>, removed: bool) {
+        let spec = &order.spec;
+        let templates = || spec.pod_sets.iter().filter(|set| set.template.is_some());
+        let pods = (spec.pod_sets.is_empty() || templates().next().is_some()).then(|| templates().map(|set| set.count).sum());
+        let ledger = self.state.ledgers.get(name);
+        let finished = ledger.is_some_and(|ledger| ledger.spec.finished.is_some());
+        let healthy = reading.is_some_and(|reading| reading.healthy);
+        let active = spec.state == AssignmentState::Active && ledger.is_some() && !removed;
+        let counts = active.then_some((spec.epoch, pods, finished, healthy));
+        let progress = self.progress.entry(name.to_owned()).or_default();
+        if progress.counts != counts {
+            progress.counts = counts;
+            self.stock.dirty = true;
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what one look has found, used once")]
+    fn report(
+        &mut self,
+        name: &str,
+        order: &Order,
+        decision: &Decision,
+        reading: Option<&Reading>,
+        invalid: Option<&str>,
+        stuck: Option<&str>,
+        now: u64,
+    ) {
+        let progress = self.progress.entry(name.to_owned()).or_default();
+        let failure = progress.told();
+        // Work that is only waiting for its next try says nothing yet.
+        if progress.reporting || (!decision.steps.is_empty() && failure.is_none()) {
+            return;
+        }
+        let pods = self.state.pods(name);
+        let has_pods = order.spec.pod_sets.iter().any(|set| set.template.is_some());
+        let status = report(&Facts {
+            generation: order.generation,
+            epoch: order.spec.epoch,
+            session: self.fixed.session,
+            state: order.spec.state,
+            decision,
+            failure,
+            invalid,
+            ledger: self.state.ledgers.get(name).map(|ledger| &ledger.spec),
+            reading,
+            pods: (has_pods && self.state.pods.is_synced()).then(|| summarize(&pods)),
+            stuck,
+            previous: order.status.as_ref(),
+            now: whole_seconds(),
+        });
+        let progress = self.progress.entry(name.to_owned()).or_default();
+        if !is_news(order.status.as_ref(), &status) {
+            return;
+        }
+        let at = due(order.status.as_ref(), &status, progress.reported, now).max(progress.report_not_before);
+        if at > now {
+            self.queue.push_at(name, at);
+            return;
+        }
+        progress.reporting = true;
+        let (hub, name, uid) = (self.fixed.hub.clone(), name.to_owned(), order.uid.clone());
+        self.spawn(async move {
+            let answer = hub.report(&name, &uid, &status).await;
+            Event::Reported(name, Box::new(answer))
+        });
+    }
+
+    /// Takes in whether a report has reached the hub.
+    pub(super) fn reported(&mut self, name: &str, answer: Result<Option<RawObject>, ApiError>) {
+        let (now, spread) = (self.now(), self.spread());
+        let Some(progress) = self.progress.get_mut(name) else {
+            return;
+        };
+        progress.reporting = false;
+        match answer {
+            Ok(object) => {
+                progress.report_went_well(now);
+                self.fixed.metrics.reports.inc();
+                if let Some(object) = object
+                    && self.state.assignments.get(&object.key()).is_some()
+                {
+                    self.state.assignments.put(object.key(), object);
+                }
+                self.queue.push(name);
+            }
+            Err(error) => {
+                tracing::warn!(assignment = %name, %error, "a report did not reach the hub and is sent again");
+                progress.report_failed(now, spread);
+                self.queue.push_at(name, progress.report_not_before);
+            }
+        }
+    }
+}
+
+/// Now, as the API server keeps times.
+fn whole_seconds() -> Time {
+    let now = jiff::Timestamp::now();
+    Time(jiff::Timestamp::from_second(now.as_second()).unwrap_or(now))
+}

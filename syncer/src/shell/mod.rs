@@ -1,0 +1,27 @@
+//! Everything that touches the world: watches, writes, the lease, the ports.
+//!
+//! ```text
+//! hub watches ----\                                  /-> work (ledger, create, apply, delete, gates)  -- Done
+//! member watches --> Event -> engine (one task) ----+--> report (Assignment.status)                   -- Reported
+//! discovery ------/            State, Queue          \-> inventory (Inventory.status)                 -- Counted
+//! ```
+
+pub mod apply;
+pub mod crds;
+pub mod discovery;
+pub mod engine;
+pub mod event;
+pub mod hub;
+pub mod inventory;
+pub mod lease;
+pub mod ledgers;
+pub mod look;
+pub mod member;
+pub mod metrics;
+pub mod order;
+pub mod probe;
+pub mod progress;
+pub mod release;
+pub mod serve;
+pub mod state;
+pub mod store;

@@ -1,0 +1,134 @@
+//! How the work on one assignment goes, in this process.
+
+use std::time::Duration;
+
+use crate::decide::backoff::{Trouble, wait};
+use crate::decide::inventory::Expected;
+use crate::decide::status::Failure;
+
+/// So many failures in a row are told to the hub; fewer pass by themselves.
+const TOLD_FROM: u32 = 3;
+
+/// Memory of one assignment. Times are milliseconds of the engine's clock.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Failures in a row.
+    tries: u32,
+    /// No try before this.
+    pub not_before: u64,
+    /// The last failure.
+    failure: Option<(Failure, Trouble)>,
+    /// Generation of the order that failed.
+    generation: i64,
+    /// Since when pods are missing or have no node.
+    pub stuck_since: Option<u64>,
+    /// A look for why pods are missing is under way.
+    pub probing: bool,
+    /// What it found.
+    pub probed: Option<String>,
+    /// Epoch in which the root was healthy once.
+    pub healthy_epoch: Option<i64>,
+    /// A report is under way.
+    pub reporting: bool,
+    /// When the last report was written.
+    pub reported: Option<u64>,
+    /// Reports that failed in a row.
+    report_tries: u32,
+    /// No report before this.
+    pub report_not_before: u64,
+    /// Pods are being released.
+    pub releasing: bool,
+    /// What the Inventory has to know of it: epoch, pods, finished, healthy.
+    pub counts: Option<(i64, Option<i64>, bool, bool)>,
+    /// What people should know of it.
+    pub problem: Option<String>,
+}
+
+impl Progress {
+    /// A try has failed, or met a world that was not as thought.
+    pub fn failed(&mut self, failure: Option<(Failure, Trouble)>, generation: i64, now: u64, spread: f64) {
+        let trouble = failure.as_ref().map_or(Trouble::Transient, |(_, trouble)| *trouble);
+        self.not_before = now + millis(wait(trouble, self.tries, spread));
+        self.tries = self.tries.saturating_add(1);
+        self.generation = generation;
+        if failure.is_some() {
+            self.failure = failure;
+        }
+    }
+
+    /// A try went well, or there is nothing to try.
+    pub fn went_well(&mut self) {
+        self.tries = 0;
+        self.not_before = 0;
+        self.failure = None;
+    }
+
+    /// A new order is tried at once.
+    pub fn see_generation(&mut self, generation: i64) {
+        if generation != self.generation {
+            self.went_well();
+        }
+    }
+
+    /// The failure that the hub should know of.
+    pub fn told(&self) -> Option<&Failure> {
+        let (failure, trouble) = self.failure.as_ref()?;
+        (*trouble == Trouble::Refused || self.tries >= TOLD_FROM).then_some(failure)
+    }
+
+    /// Whether a failure waits for its next try.
+    pub fn is_failing(&self) -> bool {
+        self.failure.is_some()
+    }
+
+    /// A report did not reach the hub.
+    pub fn report_failed(&mut self, now: u64, spread: f64) {
+        self.report_not_before = now + millis(wait(Trouble::Transient, self.report_tries, spread));
+        self.report_tries = self.report_tries.saturating_add(1);
+    }
+
+    /// A report has reached the hub.
+    pub fn report_went_well(&mut self, now: u64) {
+        self.reported = Some(now);
+        self.report_tries = 0;
+        self.report_not_before = 0;
+    }
+
+    /// For the Inventory.
+    pub fn expected<'a>(&self, name: &'a str) -> Option<Expected<'a>> {
+        let (epoch, pods, finished, healthy) = self.counts?;
+        Some(Expected { name, epoch, pods, finished, healthy })
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(trouble: Trouble) -> Option<(Failure, Trouble)> {
+        Some((Failure { id: None, reason: "R".into(), message: "m".into(), refused: trouble == Trouble::Refused }, trouble))
+    }
+
+    #[test]
+    fn passing_trouble_is_not_told_and_a_new_order_starts_over() {
+        let mut progress = Progress::default();
+        progress.failed(failure(Trouble::Transient), 1, 1_000, 1.0);
+        assert_eq!((progress.not_before, progress.told()), (1_200, None));
+        progress.failed(failure(Trouble::Transient), 1, 2_000, 1.0);
+        progress.failed(failure(Trouble::Transient), 1, 3_000, 1.0);
+        assert!(progress.told().is_some());
+        progress.see_generation(1);
+        assert!(progress.is_failing());
+        progress.see_generation(2);
+        assert!(!progress.is_failing() && progress.not_before == 0);
+        progress.failed(failure(Trouble::Refused), 2, 0, 1.0);
+        assert!(progress.told().is_some_and(|f| f.refused));
+        progress.went_well();
+        progress.failed(None, 2, 0, 1.0);
+        assert!(!progress.is_failing() && progress.not_before > 0);
+    }
+}
