@@ -24,6 +24,7 @@ mod failure;
 mod get;
 mod install;
 mod kubeconfig;
+mod lines;
 mod manifests;
 mod output;
 mod session;

@@ -47,15 +47,19 @@ pub(crate) fn warn(message: &str) {
 
 /// Prints an object or a list of objects for machines. Tables are printed by those who know the columns.
 pub(crate) fn structured<T: Serialize>(value: &T, yaml: bool) -> Result<(), Failure> {
-    let text = if yaml {
-        serde_yaml_ng::to_string(value)
-            .map_err(|e| Failure::failed(format!("cannot write YAML: {e}")))?
-    } else {
-        let json = serde_json::to_string_pretty(value)
-            .map_err(|e| Failure::failed(format!("cannot write JSON: {e}")))?;
-        json + "\n"
-    };
-    data(&text)
+    data(&to_text(value, yaml)?)
+}
+
+/// As JSON or YAML. Objects that keep their sections as JSON text are read first, so that those are printed like the rest.
+fn to_text<T: Serialize>(value: &T, yaml: bool) -> Result<String, Failure> {
+    let cannot =
+        |error: &dyn std::fmt::Display| Failure::failed(format!("cannot print it: {error}"));
+    let value = serde_json::to_value(value).map_err(|e| cannot(&e))?;
+    if yaml {
+        return serde_yaml_ng::to_string(&value).map_err(|e| cannot(&e));
+    }
+    let json = serde_json::to_string_pretty(&value).map_err(|e| cannot(&e))?;
+    Ok(json + "\n")
 }
 
 /// Colours, where they are wanted.
@@ -130,6 +134,17 @@ impl Paint {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn objects_are_printed_to_their_last_field() {
+        let text =
+            br#"{"apiVersion":"v1","kind":"X","metadata":{"name":"a"},"spec":{"b":{"c":1}}}"#;
+        let object = placement_api::raw::RawObject::from_json(text).unwrap();
+        let yaml = to_text(&object, true).unwrap();
+        assert!(yaml.ends_with("spec:\n  b:\n    c: 1\n"), "{yaml}");
+        let json = to_text(&object, false).unwrap();
+        assert!(json.contains("\"c\": 1\n"), "{json}");
+    }
 
     #[test]
     fn colour_only_where_it_is_on() {

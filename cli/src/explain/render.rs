@@ -10,6 +10,7 @@ use placement_api::reason::Reason;
 
 use super::Facts;
 use crate::get::state::{self, Standing};
+use crate::lines::Lines;
 use crate::output::Paint;
 use crate::views::AssignmentView;
 use crate::words;
@@ -21,8 +22,7 @@ const NODES: usize = 8;
 
 /// The whole text.
 pub(super) fn render(facts: &Facts, now: Timestamp, paint: Paint) -> String {
-    let mut out = Text::default();
-    headline(facts, &mut out, paint);
+    let mut out = Lines::new(&headline(facts, paint), WIDTH);
     asks(facts, &mut out);
     queue(facts, &mut out);
     placement(facts, &mut out);
@@ -31,11 +31,11 @@ pub(super) fn render(facts: &Facts, now: Timestamp, paint: Paint) -> String {
     refusals(facts, &mut out, now);
     trouble(facts, &mut out);
     since(facts, &mut out, now);
-    out.text
+    out.finish()
 }
 
 /// `Job vision/sweep waits: …`.
-fn headline(facts: &Facts, out: &mut Text, paint: Paint) {
+fn headline(facts: &Facts, paint: Paint) -> String {
     let root = &facts.workload.spec.root;
     let status = facts.workload.status.clone().unwrap_or_default();
     let slash = if root.namespace.is_empty() { "" } else { "/" };
@@ -104,7 +104,7 @@ fn headline(facts: &Facts, out: &mut Text, paint: Paint) {
             }
         }
     };
-    out.head(&format!("{name} {}", full_stop(&sentence)));
+    format!("{name} {}", full_stop(&sentence))
 }
 
 fn full_stop(text: &str) -> String {
@@ -133,36 +133,34 @@ fn place(assignments: &[WorkloadAssignment]) -> String {
     }
 }
 
-fn asks(facts: &Facts, out: &mut Text) {
+fn asks(facts: &Facts, out: &mut Lines) {
     let spec = &facts.workload.spec;
-    let several = spec.pod_sets.len() > 1;
-    for set in &spec.pod_sets {
-        let at_least = set
-            .min_count
-            .filter(|min| *min < set.count)
-            .map(|min| format!(" (at least {min})"))
-            .unwrap_or_default();
-        let role = if several && !set.name.is_empty() {
-            format!("{}: ", set.name)
-        } else {
-            String::new()
-        };
-        out.line(
-            "asks",
-            &format!(
-                "{role}{}{at_least} × {}",
-                words::count(set.count, "pod"),
-                words::requests(&set.requests)
-            ),
-        );
-    }
-    if !spec.wants.is_empty() {
-        // Words that the amounts above do not have, such as "one rack".
-        out.line("asks", &spec.wants);
+    let sets: Vec<String> = spec
+        .pod_sets
+        .iter()
+        .map(|set| {
+            let least = set.min_count.filter(|min| *min < set.count);
+            let least = least
+                .map(|min| format!(" (at least {min})"))
+                .unwrap_or_default();
+            let pods = words::count(set.count, "pod");
+            format!("{pods}{least} × {}", words::requests(&set.requests))
+        })
+        .collect();
+    match sets.as_slice() {
+        [] => out.line("asks", &spec.wants),
+        [one] if spec.wants.is_empty() => out.line("asks", one),
+        [one] => out.line("asks", &format!("{}: {one}", spec.wants)),
+        several => {
+            out.line("asks", &spec.wants);
+            for (set, text) in spec.pod_sets.iter().zip(several) {
+                out.line("asks", &format!("{}: {text}", set.name));
+            }
+        }
     }
 }
 
-fn queue(facts: &Facts, out: &mut Text) {
+fn queue(facts: &Facts, out: &mut Lines) {
     out.line(
         "queue",
         &format!(
@@ -172,7 +170,7 @@ fn queue(facts: &Facts, out: &mut Text) {
     );
 }
 
-fn placement(facts: &Facts, out: &mut Text) {
+fn placement(facts: &Facts, out: &mut Lines) {
     let spec = &facts.workload.spec;
     let others = match spec.also_selected_by.as_slice() {
         [] => String::new(),
@@ -201,7 +199,7 @@ fn placement(facts: &Facts, out: &mut Text) {
     out.line("failover", &text);
 }
 
-fn runs(facts: &Facts, out: &mut Text, now: Timestamp) {
+fn runs(facts: &Facts, out: &mut Lines, now: Timestamp) {
     let rows: Vec<[String; 4]> = facts
         .workload
         .spec
@@ -332,7 +330,7 @@ fn nodes(nodes: &[NodeShare]) -> String {
     parts.join(", ")
 }
 
-fn targets(facts: &Facts, out: &mut Text) {
+fn targets(facts: &Facts, out: &mut Lines) {
     let Some(status) = &facts.workload.status else {
         return;
     };
@@ -367,7 +365,7 @@ fn targets(facts: &Facts, out: &mut Text) {
     }
 }
 
-fn refusals(facts: &Facts, out: &mut Text, now: Timestamp) {
+fn refusals(facts: &Facts, out: &mut Lines, now: Timestamp) {
     for refusal in facts.workload.status.iter().flat_map(|s| &s.refusals) {
         let until: Option<Timestamp> = refusal.until.parse().ok();
         let avoided = match until.map(|t| t.as_second() - now.as_second()) {
@@ -387,7 +385,7 @@ fn refusals(facts: &Facts, out: &mut Text, now: Timestamp) {
 }
 
 /// What the members say of objects and pods that fail.
-fn trouble(facts: &Facts, out: &mut Text) {
+fn trouble(facts: &Facts, out: &mut Lines) {
     for (target, view) in &facts.assignments {
         let Some(status) = view.as_ref().and_then(|v| v.status.as_ref()) else {
             continue;
@@ -434,7 +432,7 @@ fn problems(status: &AssignmentStatus) -> Vec<String> {
     lines
 }
 
-fn since(facts: &Facts, out: &mut Text, now: Timestamp) {
+fn since(facts: &Facts, out: &mut Lines, now: Timestamp) {
     let since = facts
         .workload
         .status
@@ -443,35 +441,6 @@ fn since(facts: &Facts, out: &mut Text, now: Timestamp) {
         .unwrap_or_default();
     if !since.is_empty() {
         out.line("since", &format!("{} ago", words::since_text(&since, now)));
-    }
-}
-
-/// Lines with a name in front; the same name is written once.
-#[derive(Default)]
-struct Text {
-    text: String,
-    last: String,
-}
-
-impl Text {
-    fn head(&mut self, line: &str) {
-        self.text += line;
-        self.text.push('\n');
-    }
-
-    fn line(&mut self, name: &str, value: &str) {
-        if value.is_empty() {
-            return;
-        }
-        let shown = if name == self.last { "" } else { name };
-        // Text from elsewhere may have several lines.
-        for (index, part) in value.lines().enumerate() {
-            let shown = if index == 0 { shown } else { "" };
-            let _infallible = writeln!(self.text, "  {shown:WIDTH$}  {part}");
-        }
-        if !name.is_empty() {
-            name.clone_into(&mut self.last);
-        }
     }
 }
 

@@ -160,9 +160,7 @@ impl Query {
 fn unknown_word(word: &str) -> Failure {
     Failure::typed(format!("{word:?} is nothing that inhaul shows"))
         .hint("known: workloads, targets, queues, placements, locations")
-        .hint(format!(
-            "for an object of yours: inhaul get KIND/{word}, or inhaul explain KIND/{word}"
-        ))
+        .hint("for an object of yours: inhaul get KIND/NAME, or inhaul explain KIND/NAME")
 }
 
 /// All objects that a table is made of.

@@ -1,6 +1,7 @@
 //! `inhaul get --watch`: the table, and then each row again when it changes by more than the clock.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use client::{Class, WatchEvent, WatchScope};
 use futures::stream::{BoxStream, SelectAll};
@@ -145,7 +146,7 @@ impl Printed {
             .body(&self.widths, paint);
         let now: BTreeMap<String, String> = rows.into_iter().collect();
         for gone in self.rows.keys().filter(|key| !now.contains_key(*key)) {
-            text += &format!("{gone} is gone\n");
+            let _infallible = writeln!(text, "{gone} is gone");
         }
         self.rows = now;
         text

@@ -25,7 +25,11 @@ fn grants(manifests: &[Manifest], kind: &str, name: &str) -> BTreeSet<String> {
         for group in strings(&rule["apiGroups"]) {
             for resource in strings(&rule["resources"]) {
                 for verb in strings(&rule["verbs"]) {
-                    let tail = names.iter().map(|n| format!("/{n}")).collect::<String>();
+                    let tail = if names.is_empty() {
+                        String::new()
+                    } else {
+                        format!("/{}", names.join("/"))
+                    };
                     grants.insert(format!("{verb} {group}/{resource}{tail}"));
                 }
             }

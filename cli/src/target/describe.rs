@@ -11,12 +11,13 @@ use placement_api::raw::RawObject;
 use crate::cluster::Cluster;
 use crate::failure::Failure;
 use crate::get;
+use crate::lines::Lines;
 use crate::output::{self, Format, Paint};
 use crate::views::{self, AssignmentView, LeaseView};
 use crate::words;
 
 /// Width of the first column.
-const WIDTH: usize = 11;
+const WIDTH: usize = 10;
 /// So many workloads are named.
 const NAMED: usize = 20;
 
@@ -70,9 +71,7 @@ fn render(facts: &Facts, now: Timestamp, paint: Paint) -> String {
     } else {
         &status.state
     };
-    let mut out = Lines {
-        text: format!("{name} is {}.\n", paint.state(state)),
-    };
+    let mut out = Lines::new(&format!("{name} is {}.", paint.state(state)), WIDTH);
 
     let ready = status.conditions.iter().find(|c| c.type_ == "Ready");
     if let Some(ready) = ready.filter(|c| c.status != "True") {
@@ -223,7 +222,7 @@ fn render(facts: &Facts, now: Timestamp, paint: Paint) -> String {
     if there.len() > NAMED {
         out.line("", &format!("… and {} more", there.len() - NAMED));
     }
-    out.text
+    out.finish()
 }
 
 fn pairs(map: &BTreeMap<String, String>) -> String {
@@ -231,27 +230,6 @@ fn pairs(map: &BTreeMap<String, String>) -> String {
         .map(|(k, v)| format!("{k}={v}"))
         .collect::<Vec<_>>()
         .join(", ")
-}
-
-struct Lines {
-    text: String,
-}
-
-impl Lines {
-    /// One line; the same name is not repeated, and what is empty is left out.
-    fn line(&mut self, name: &str, value: &str) {
-        if value.is_empty() {
-            return;
-        }
-        let repeated = !name.is_empty()
-            && self
-                .text
-                .lines()
-                .last()
-                .is_some_and(|l| l.trim_start().starts_with(name));
-        let shown = if repeated { "" } else { name };
-        self.text += &format!("  {shown:WIDTH$} {value}\n");
-    }
 }
 
 #[cfg(test)]

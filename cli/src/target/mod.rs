@@ -47,14 +47,12 @@ async fn find(hub: &Cluster, name: &str) -> Result<SyncTarget, Failure> {
     } else {
         None
     };
-    match found {
-        Some(target) => Ok(target),
-        None => {
-            let all: Vec<SyncTarget> = hub.list(&api::SYNC_TARGETS, None).await?;
-            let known: Vec<String> = all.into_iter().filter_map(|t| t.metadata.name).collect();
-            Err(failure::unknown("target", name, &known))
-        }
+    if let Some(target) = found {
+        return Ok(target);
     }
+    let all: Vec<SyncTarget> = hub.list(&api::SYNC_TARGETS, None).await?;
+    let known: Vec<String> = all.into_iter().filter_map(|t| t.metadata.name).collect();
+    Err(failure::unknown("target", name, &known))
 }
 
 /// The heartbeat of a target's agent.

@@ -92,7 +92,7 @@ async fn follow(hub: &Cluster, name: &str, seen: &mut Seen) -> Result<(), Failur
             WatchEvent::Applied(object) => {
                 let lease: LeaseView =
                     object.parse().map_err(|e| Failure::failed(e.to_string()))?;
-                let renewed = lease.spec.renew_time.map_or(i64::MIN, |t| t.as_second());
+                let renewed = lease.spec.renew_time.map_or(i64::MIN, Timestamp::as_second);
                 let is_new = !std::mem::take(&mut first_lease);
                 let alive = lease.is_held()
                     && (is_new || Timestamp::now().as_second().saturating_sub(renewed) < ALIVE);
@@ -161,7 +161,8 @@ fn describe(inventory: &Inventory) -> String {
         .collect();
     let mut text = parts.join(" · ");
     if !racks.is_empty() {
-        text += &format!(" in {}", words::count(number(racks.len()), "rack"));
+        text.push_str(" in ");
+        text.push_str(&words::count(number(racks.len()), "rack"));
     }
     text
 }

@@ -249,9 +249,7 @@ async fn print_member_side(
             output::talk(
                 "What the member needs is on stdout; it holds the agent's credentials, so keep it to yourself. Apply it there:",
             );
-            output::talk(
-                "  … | kubectl --context MEMBER apply --server-side -f -      (twice, if kinds are not known yet the first time)",
-            );
+            output::talk("  … | kubectl --context MEMBER apply --server-side -f -");
         }
         RunBy::External => {
             let dir = agent_dir(args);

@@ -16,6 +16,7 @@ use crate::failure::Failure;
 use crate::output;
 use crate::session::Session;
 use crate::views::AssignmentView;
+use crate::words;
 
 /// So many workloads are named.
 const NAMED: usize = 20;
@@ -88,9 +89,9 @@ pub(super) async fn run(session: &Session, args: args::Remove) -> Result<(), Fai
         )),
     }
     if !there.is_empty() {
+        let count = words::count(i64::try_from(there.len()).unwrap_or(i64::MAX), "workload");
         output::talk(&format!(
-            "{} of {name} keep running there, and nobody looks after them.",
-            there.len()
+            "On {name}, {count} may go on running, and nobody looks after that any more."
         ));
     }
     Ok(())
@@ -99,7 +100,7 @@ pub(super) async fn run(session: &Session, args: args::Remove) -> Result<(), Fai
 fn refuse(name: &str, there: &BTreeSet<String>, flags: &str) -> Failure {
     let mut failure = Failure::failed(format!(
         "{name} still runs {}",
-        crate::words::count(i64::try_from(there.len()).unwrap_or(i64::MAX), "workload")
+        words::count(i64::try_from(there.len()).unwrap_or(i64::MAX), "workload")
     ));
     for workload in there.iter().take(NAMED) {
         failure = failure.hint(workload.clone());

@@ -84,8 +84,7 @@ fn a_job_that_waits() {
         render(&facts(job, Vec::new()), now(), Paint::plain()),
         "\
 Job vision/sweep waits: no target has a rack with 4 free H100.
-  asks       4 pods × 1 nvidia.com/gpu, 4 cpu
-             4 gpu, one rack
+  asks       4 gpu, one rack: 4 pods × 1 nvidia.com/gpu, 4 cpu
   queue      vision, priority 100
   placement  research-training; everything would select it too, and lost by precedence, being less specific, or being younger
   failover   waits for its target when that is lost (Never)
