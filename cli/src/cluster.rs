@@ -104,7 +104,13 @@ impl Cluster {
                 .hint(format!("is it running, and do {option} name the right cluster?")),
             (Class::Denied, Some(401)) => Failure::failed(format!("the {role} at {server} does not accept these credentials"))
                 .hint(format!("{option} choose others")),
-            (Class::Denied, _) => Failure::failed(format!("the {role} does not allow it: {}", error.message)),
+            (Class::Denied, _) => {
+                let failure = Failure::failed(format!("the {role} does not allow it: {}", error.message));
+                if error.verb == "list" && error.message.ends_with("at the cluster scope") {
+                    return failure.hint("what belongs to one namespace you may be allowed to see there: -n NAMESPACE");
+                }
+                failure
+            }
             (Class::NotFound, _) if role == "hub" && error.path.contains(names::GROUP) => {
                 Failure::failed(format!("Inhaul is not installed on the hub at {server}"))
                     .hint("install it there with `inhaul install`, or choose another hub with --kubeconfig and --context")

@@ -72,7 +72,13 @@ pub(crate) async fn run(session: &Session, args: args::Install) -> Result<(), Fa
 }
 
 async fn deploy(cluster: &Cluster, image: &str) -> Result<(), Failure> {
-    let change = apply::apply(cluster, &hub::scheduler_deployment(image)).await?;
+    let change = apply::apply(cluster, &hub::scheduler_deployment(image))
+        .await
+        .map_err(|failure| {
+            failure.hint(
+                "where the hub runs no pods: --scheduler external --scheduler-kubeconfig FILE",
+            )
+        })?;
     output::done(
         "scheduler",
         &format!("Deployment {SYSTEM_NAMESPACE}/{SCHEDULER} (image {image}) {change}"),

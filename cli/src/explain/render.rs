@@ -219,21 +219,22 @@ fn runs(facts: &Facts, out: &mut Lines, now: Timestamp) {
         })
         .collect();
     let width = |column: usize| {
-        rows.iter()
-            .map(|r| r[column].chars().count())
-            .max()
-            .unwrap_or_default()
+        let widths = rows.iter().map(|row| row[column].chars().count());
+        widths.max().unwrap_or_default()
     };
-    let widths = [width(0), width(1), width(2)];
+    let widths = [width(0), width(1), width(2), 0];
+    let first = widths[0];
     for (row, assignment) in rows.iter().zip(&facts.workload.spec.assignments) {
-        let [a, b, c] = widths;
-        out.line(
-            "runs",
-            format!("{:a$}  {:b$}  {:c$}  {}", row[0], row[1], row[2], row[3]).trim_end(),
-        );
+        let cells = row.iter().zip(widths);
+        // A column that is empty everywhere takes no room.
+        let cells = cells.filter(|(cell, width)| *width > 0 || !cell.is_empty());
+        let cells: Vec<String> = cells
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
+        out.line("runs", cells.join("  ").trim_end());
         let nodes = nodes(&assignment.nodes);
         if !nodes.is_empty() {
-            out.line("", &format!("{:a$}  {nodes}", ""));
+            out.line("", &format!("{:first$}  {nodes}", ""));
         }
     }
     let lost: Vec<&str> = facts

@@ -55,9 +55,10 @@ pub(super) async fn run(session: &Session, args: Register) -> Result<(), Failure
         None => None,
     };
 
+    // The record last: when the scheduler sees it, everything that belongs to it is there.
+    hub_side(&hub, &args.name, &hub_uid).await?;
     let change = record(&hub, &args.name, &labels, &args.taints).await?;
     output::done("SyncTarget", &format!("{} {change}", args.name));
-    hub_side(&hub, &args.name, &hub_uid).await?;
 
     let endpoint = hub_endpoint(&hub, &args)?;
     let Some(member) = member else {
