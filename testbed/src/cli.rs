@@ -123,14 +123,8 @@ fn daemon() -> Option<ExitCode> {
 fn main_of(name: &str) -> Option<fn(Vec<OsString>) -> ExitCode> {
     match name {
         "inhaul" | "kubectl-inhaul" => Some(|args| ::cli::main_with(args.into_iter())),
-        "inhaul-scheduler" => Some(|args| {
-            let _ = args;
-            ExitCode::SUCCESS
-        }),
-        "inhaul-syncer" => Some(|args| {
-            let _ = args;
-            ExitCode::SUCCESS
-        }),
+        "inhaul-scheduler" => Some(|args| scheduler::main_with(args.into_iter())),
+        "inhaul-syncer" => Some(|args| syncer::main_with(args.into_iter())),
         _ => None,
     }
 }

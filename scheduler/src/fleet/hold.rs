@@ -152,7 +152,7 @@ mod tests {
         assert_eq!((free(&fleet), event.is_nothing()), (0, true), "an older epoch counts nothing");
         let event = fleet.set_inventory(&target, &inventory(2, &[("w", 2)]));
         assert_eq!(free(&fleet), 2, "reported use wins");
-        assert_eq!(event.freed.iter().collect::<Vec<_>>(), ["gpu"]);
+        assert!(event.freed.contains("gpu"));
         fleet.set_inventory(&target, &inventory(4, &[]));
         assert_eq!(free(&fleet), 4, "counted once, counted for good");
     }

@@ -97,7 +97,7 @@ fn whole(fleet: &Fleet, needs: &Needs<'_>, ask: &Ask<'_>, tier: &[TargetName]) -
     if spread::beyond_one_target(fleet, needs).is_some() {
         return None;
     }
-    let seen: Vec<Seen<'_>> = tier.iter().filter_map(|name| Seen::new(fleet, needs, ask, name)).collect();
+    let seen: Vec<Seen<'_>> = tier.iter().filter_map(|name| Seen::new(fleet, needs, ask, name)).filter(|one| one.may_hold(&one.nodes, &ask.wants)).collect();
     for level in &ask.levels {
         let mut best: Option<(Score, &Seen<'_>, Vec<usize>)> = None;
         for one in &seen {
@@ -171,6 +171,9 @@ fn partial(fleet: &Fleet, needs: &Needs<'_>, ask: &Ask<'_>, tier: &[TargetName])
     let mut best: Option<(i64, Added)> = None;
     for name in tier {
         let Some(one) = Seen::new(fleet, needs, ask, name) else { continue };
+        if !one.may_hold(&one.nodes, &ask.minimums) {
+            continue;
+        }
         for (_, nodes) in domains_of(fleet, level, one.target, &one.nodes) {
             let Some(mut picks) = seat(fleet, needs, one.target, &nodes, &ask.minimums) else { continue };
             if !spread::over_nodes(fleet, needs) {
@@ -256,8 +259,7 @@ impl<'a> Seen<'a> {
         if !copies.is_empty() {
             nodes.retain(|node| copies.iter().any(|copies| copies[*node] > 0));
         }
-        let one = Self { name, target, nodes, copies };
-        one.may_hold(&one.nodes, &ask.minimums).then_some(one)
+        Some(Self { name, target, nodes, copies })
     }
 
     fn total(&self, set: usize) -> i64 {

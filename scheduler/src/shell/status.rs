@@ -35,7 +35,7 @@ impl Model {
             return None;
         }
         let nothing = Value::Null;
-        let mut silent = false;
+        let (mut silent, mut heard) = (false, false);
         let mut copies = Vec::new();
         for (target, part) in entry.parts.iter().filter(|(_, part)| !part.evicting) {
             let live = part
@@ -46,18 +46,16 @@ impl Model {
                 .targets
                 .get(target)
                 .is_none_or(|record| record.state == TargetState::Lost);
-            let Some(live) = live else {
-                silent |= !lost;
-                continue;
-            };
+            silent |= live.is_none() && !lost;
+            heard |= live.is_some();
             copies.push(Copy {
                 target: target.as_str(),
-                generation: live.status.root_generation,
-                current: !part.render && live.status.observed_generation >= live.generation,
-                status: live.status.root_status.as_ref().unwrap_or(&nothing),
+                generation: live.and_then(|live| live.status.root_generation),
+                current: live.is_some_and(|live| !part.render && live.status.observed_generation >= live.generation),
+                status: live.and_then(|live| live.status.root_status.as_ref()).unwrap_or(&nothing),
             });
         }
-        if copies.is_empty() {
+        if !heard {
             return None;
         }
         let due = match (entry.status_at, entry.status_waits) {

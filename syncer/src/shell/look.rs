@@ -278,9 +278,8 @@ impl Engine {
         let short = i64::try_from(there).unwrap_or(i64::MAX) < expected;
         let finished = reading.is_some_and(|reading| reading.finished.is_some());
         let progress = self.progress.entry(name.to_owned()).or_default();
-        let was_healthy = order.status.as_ref().is_some_and(|status| {
-            status.epoch == epoch && matches!(status.phase, AssignmentPhase::Healthy | AssignmentPhase::Degraded)
-        });
+        let was_healthy =
+            order.status.as_ref().is_some_and(|status| status.epoch == epoch && status.phase == AssignmentPhase::Healthy);
         if was_healthy || reading.is_some_and(|reading| reading.healthy) {
             progress.healthy_epoch = Some(epoch);
         }

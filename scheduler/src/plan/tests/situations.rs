@@ -115,7 +115,7 @@ fn several_roles_share_nodes_exactly() {
     assert_eq!(nodes(&decision), "a 1 · a 1 · b 1");
     request.pod_sets[1].count = 3;
     request.id = "x".into();
-    let decision = one(&mut self::fleet_of_two(), &request);
+    let decision = one(&mut fleet_of_two(), &request);
     assert_eq!(reason(&decision), Some(Reason::InsufficientCapacity), "each role fits by itself, together they do not");
 }
 
