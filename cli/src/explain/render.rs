@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use placement_api::kinds::{
-    AssignmentStatus, FailoverMode, NodeShare, WorkloadAssignment, WorkloadPhase,
+    AssignmentPhase, AssignmentStatus, FailoverMode, NodeShare, WorkloadAssignment, WorkloadPhase,
 };
 use placement_api::reason::Reason;
 
@@ -385,45 +386,57 @@ fn refusals(facts: &Facts, out: &mut Lines, now: Timestamp) {
     }
 }
 
-/// What the members say of objects and pods that fail.
+/// What the members say of objects and pods that fail; of what is on its way, how far it is.
 fn trouble(facts: &Facts, out: &mut Lines) {
     for (target, view) in &facts.assignments {
         let Some(status) = view.as_ref().and_then(|v| v.status.as_ref()) else {
             continue;
         };
+        if let Some(condition) = status.conditions.iter().find(|c| is_progress(status, c)) {
+            out.line("progress", &format!("{target}  {}", condition.message));
+        }
         for line in problems(status) {
             out.line("trouble", &format!("{target}  {line}"));
         }
     }
 }
 
+/// Not healthy yet is no trouble while it is on its way.
+fn is_progress(status: &AssignmentStatus, condition: &Condition) -> bool {
+    matches!(
+        status.phase,
+        AssignmentPhase::Pending | AssignmentPhase::Applied
+    ) && condition.type_ == "Healthy"
+        && condition.status != "True"
+        && !condition.message.is_empty()
+}
+
 fn problems(status: &AssignmentStatus) -> Vec<String> {
     let mut lines: Vec<String> = status
         .conditions
         .iter()
-        .filter(|c| c.status == "False" && !c.message.is_empty())
+        .filter(|c| c.status == "False" && !c.message.is_empty() && !is_progress(status, c))
         .map(|c| format!("{} ({})", c.message, c.reason))
         .collect();
     for manifest in status.manifests.iter().filter(|m| !m.message.is_empty()) {
-        let line = format!("{}: {}", manifest.reference, manifest.message);
-        if !lines.iter().any(|have| have.contains(&manifest.message)) {
-            lines.push(line);
+        // The condition has said it already.
+        let known = |c: &Condition| c.message.contains(&manifest.message);
+        if !status.conditions.iter().any(known) {
+            lines.push(format!("{}: {}", manifest.reference, manifest.message));
         }
     }
     for pod in status.pods.iter().flat_map(|p| &p.failing) {
-        let container = if pod.container.is_empty() {
-            String::new()
-        } else {
-            format!(", container {}", pod.container)
+        let container = match pod.container.as_str() {
+            "" => String::new(),
+            name => format!(", container {name}"),
         };
         let exit = pod
             .exit_code
             .map(|code| format!(", exit code {code}"))
             .unwrap_or_default();
-        let message = if pod.message.is_empty() {
-            String::new()
-        } else {
-            format!(": {}", pod.message.trim())
+        let message = match pod.message.trim() {
+            "" => String::new(),
+            text => format!(": {text}"),
         };
         lines.push(format!(
             "pod {}{container}: {}{exit}{message}",

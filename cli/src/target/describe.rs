@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use placement_api::api_type::ObjectKey;
-use placement_api::kinds::{Inventory, SyncTarget, api};
+use placement_api::kinds::{AssignmentState, Inventory, SyncTarget, api};
 use placement_api::names::{INVENTORY, target_namespace};
 use placement_api::raw::RawObject;
 
@@ -188,8 +188,13 @@ fn render(facts: &Facts, now: Timestamp, paint: Paint) -> String {
                 drain.moving, drain.stuck
             ),
         );
+        let names = drain
+            .stuck_workloads
+            .iter()
+            .map(|w| w.workload.chars().count());
+        let width = names.max().unwrap_or_default();
         for stuck in &drain.stuck_workloads {
-            out.line("", &format!("{}  {}", stuck.workload, stuck.message));
+            out.line("", &format!("{:width$}  {}", stuck.workload, stuck.message));
         }
     }
     for problem in &report.problems {
@@ -204,19 +209,21 @@ fn render(facts: &Facts, now: Timestamp, paint: Paint) -> String {
             there.len().to_string()
         },
     );
+    let names = there
+        .iter()
+        .take(NAMED)
+        .map(|a| a.spec.workload.to_string());
+    let width = names.map(|n| n.chars().count()).max().unwrap_or_default();
     for assignment in there.iter().take(NAMED) {
-        let going = if assignment.spec.state == placement_api::kinds::AssignmentState::Removed {
+        let name = assignment.spec.workload.to_string();
+        let going = if assignment.spec.state == AssignmentState::Removed {
             ", being taken away"
         } else {
             ""
         };
         out.line(
             "",
-            &format!(
-                "{}  {:?}{going}",
-                assignment.spec.workload,
-                assignment.phase()
-            ),
+            &format!("{name:width$}  {:?}{going}", assignment.phase()),
         );
     }
     if there.len() > NAMED {

@@ -150,6 +150,11 @@ fn report(name: &str, before: i64, status: &DrainStatus) -> String {
     let all = status.moving + status.stuck;
     let mut text = match (status.moving, status.stuck) {
         (1, 0) => "1 workload to move: it has room elsewhere.\n".to_owned(),
+        (0, 1) => "1 workload to move, and it has no room elsewhere:\n".to_owned(),
+        (0, stuck) => format!(
+            "{} to move, and none has room elsewhere:\n",
+            workloads(stuck)
+        ),
         (moving, 0) => format!("{} to move: all have room elsewhere.\n", workloads(moving)),
         (moving, stuck) => format!(
             "{} to move: {moving} {} room elsewhere, {stuck} {} none:\n",
@@ -226,6 +231,11 @@ mod tests {
         assert_eq!(
             report("us-1", 1, &status(1, &[], 0)),
             "1 workload to move: it has room elsewhere.\n"
+        );
+        assert!(
+            report("us-1", 2, &status(0, &[("a/Job/b", "full")], 1)).starts_with(
+                "2 workloads to move, and none has room elsewhere:\n  a/Job/b   full\n"
+            )
         );
         assert_eq!(
             report(

@@ -1,6 +1,6 @@
 //! Golden texts.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use placement_api::kinds::{
     AssignmentPhase, FailingPod, Failover, PodsSummary, Refusal, SyncTarget, SyncTargetSpec,
     SyncTargetStatus, TargetVerdict, Workload, WorkloadPodSet,
@@ -202,4 +202,41 @@ fn users_without_the_right_to_see_targets_see_what_the_workload_says() {
         "{text}"
     );
     assert!(text.contains("for platform owners to see"), "{text}");
+}
+
+#[test]
+fn what_is_on_its_way_is_no_trouble() {
+    let condition = |type_: &str, reason: &str, message: &str| Condition {
+        type_: type_.into(),
+        status: "False".into(),
+        reason: reason.into(),
+        message: message.into(),
+        last_transition_time: Time(now()),
+        observed_generation: None,
+    };
+    let mut on_its_way = assignment("eu-1", AssignmentPhase::Applied);
+    let status = on_its_way.status.as_mut().unwrap();
+    status.conditions = vec![condition(
+        "Healthy",
+        "Progressing",
+        "0 of 3 replicas available",
+    )];
+    let mut refused = assignment("us-1", AssignmentPhase::Refused);
+    let status = refused.status.as_mut().unwrap();
+    status.conditions = vec![condition("Applied", "Denied", "exceeded quota: gpus")];
+    let mut web = workload(WorkloadPhase::Assigned, &["eu-1", "us-1"]);
+    web.spec.placement = "shop".into();
+    let text = render(
+        &facts(web, vec![on_its_way, refused]),
+        now(),
+        Paint::plain(),
+    );
+    assert!(
+        text.contains("  progress   eu-1  0 of 3 replicas available\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("  trouble    us-1  exceeded quota: gpus (Denied)\n"),
+        "{text}"
+    );
 }
