@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use client::{Connection, WatchEvent, WatchScope};
+use client::{Class, Connection, WatchEvent, WatchScope};
 use placement_api::api_type::{GroupKind, ObjectKey};
 use placement_api::kinds::InventoryStatus;
 use placement_api::names::HUB_LABEL;
@@ -317,12 +317,22 @@ impl Engine {
     }
 
     fn take_objects(&mut self, kind: &GroupKind, event: WatchEvent) {
-        if let WatchEvent::Error(error) = &event {
-            tracing::warn!(%kind, %error, "the watch of a kind was cut off and goes on");
-        }
         let synced = matches!(event, WatchEvent::Synced);
         let mut ids = Vec::new();
-        let store = &mut self.state.kinds.entry(kind.clone()).or_default().objects;
+        let known = self.state.kinds.entry(kind.clone()).or_default();
+        match &event {
+            WatchEvent::Error(error) => {
+                tracing::warn!(%kind, %error, "the watch of a kind was cut off and goes on");
+                let denied = (error.class() == Class::Denied).then(|| error.message.clone());
+                if known.denied != denied {
+                    known.denied = denied;
+                    self.push_every();
+                    return;
+                }
+            }
+            _ => known.denied = None,
+        }
+        let store = &mut known.objects;
         let was_synced = store.is_synced();
         store.feed(event, |object| object, |key, _| {
             ids.push(ObjectId {

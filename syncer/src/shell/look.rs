@@ -6,7 +6,7 @@ use std::sync::Arc;
 use client::ApiError;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use placement_api::api_type::ObjectKey;
-use placement_api::kinds::{AssignmentPhase, AssignmentState, FinishedRecord, SyncPolicySpec};
+use placement_api::kinds::{AssignmentPhase, AssignmentState, FinishedRecord, LedgerObject, SyncPolicySpec};
 use placement_api::raw::RawObject;
 
 use super::apply::{Outcome, Work};
@@ -72,10 +72,11 @@ impl Engine {
         let reading = live.map(|live| interpret::read(&order.spec, live));
         let replica_failure = live.and_then(replica_failure);
         let root_uid = live.map(|live| live.metadata.uid.clone());
-        let decision = match &invalid {
+        let mut decision = match &invalid {
             None => self.decide(name, &order, &wanted, reading.as_ref(), &policy, now),
             Some(_) => Decision::default(),
         };
+        self.note_denied_kinds(name, &mut decision);
         if decision.steps.is_empty() {
             let progress = self.progress.entry(name.to_owned()).or_default();
             progress.went_well();
@@ -95,10 +96,36 @@ impl Engine {
         self.release_gates(name, &order);
         let stuck = self.stuck(name, &order, &decision, reading.as_ref(), replica_failure, root_uid, now);
         self.note_counts(name, &order, reading.as_ref(), decision.removed);
-        if !orphan {
+        if !orphan && self.knows_enough(&root) {
             self.report(name, &order, &decision, reading.as_ref(), invalid.as_deref(), stuck.as_deref(), now);
         }
         false
+    }
+
+    /// Whether a report would rest on a complete look: before that it would take back what is true.
+    fn knows_enough(&self, root: &ObjectId) -> bool {
+        let denied = self.state.kinds.get(&root.kind).is_some_and(|kind| kind.denied.is_some());
+        self.state.pods.is_synced() && (denied || !matches!(self.state.seen(root), Seen::Unknown))
+    }
+
+    /// What waits for the first look at a kind that the member does not let the agent list, waits for ever: that is a refusal, unless
+    /// the object was applied already and only cannot be seen now.
+    fn note_denied_kinds(&self, name: &str, decision: &mut Decision) {
+        for block in decision.blocks.iter_mut().filter(|block| block.why == Why::Waiting) {
+            let Some(id) = &block.id else {
+                continue;
+            };
+            let denied = self.state.kinds.get(&id.kind).and_then(|kind| kind.denied.as_ref());
+            let ledger = self.state.ledgers.get(name);
+            let applied = ledger.is_some_and(|ledger| {
+                let is_it = |object: &&LedgerObject| ObjectId::of(&object.reference) == *id;
+                ledger.spec.objects.iter().find(is_it).is_some_and(|object| !object.reference.uid.is_empty())
+            });
+            if let Some(message) = denied.filter(|_| !applied) {
+                block.why = Why::Denied;
+                block.message.clone_from(message);
+            }
+        }
     }
 
     fn decide(
@@ -384,6 +411,7 @@ impl Engine {
             return;
         }
         progress.reporting = true;
+        tracing::debug!(assignment = %name, phase = ?status.phase, previous = ?order.status, now = ?status, "reports");
         let (hub, name, uid) = (self.fixed.hub.clone(), name.to_owned(), order.uid.clone());
         self.spawn(async move {
             let answer = hub.report(&name, &uid, &status).await;

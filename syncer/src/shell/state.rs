@@ -28,6 +28,8 @@ pub struct Kind {
     pub objects: Store<RawObject>,
     /// The watch, while the kind is served.
     pub watching: Option<Watching>,
+    /// Why it cannot be listed, where the member does not allow it.
+    pub denied: Option<String>,
 }
 
 /// All that is known.
