@@ -118,7 +118,7 @@ fn by_product(devices: &[DeviceSummary], amount: impl Fn(&DeviceSummary) -> i64)
         .collect()
 }
 
-/// What one pod asks: accelerators first, then cpu and memory, then the rest.
+/// What one pod asks: accelerators first, then cpu and memory, then the rest; empty where it asks nothing.
 pub(crate) fn requests(list: &ResourceList) -> String {
     let rank = |name: &str| match name {
         "cpu" => 1,
@@ -136,11 +136,7 @@ pub(crate) fn requests(list: &ResourceList) -> String {
                 .map(|q| format!("{q} {name}"))
         })
         .collect();
-    if words.is_empty() {
-        "nothing in particular".to_owned()
-    } else {
-        words.join(", ")
-    }
+    words.join(", ")
 }
 
 /// Free of total, for one resource; memory in the largest binary unit that keeps three digits.
@@ -270,7 +266,7 @@ mod tests {
         .map(|(k, v)| (k.to_owned(), Quantity::parse(v).unwrap()))
         .collect();
         assert_eq!(requests(&list), "1 nvidia.com/gpu, 4 cpu, 32Gi memory");
-        assert_eq!(requests(&ResourceList::new()), "nothing in particular");
+        assert_eq!(requests(&ResourceList::new()), "");
     }
 
     #[test]

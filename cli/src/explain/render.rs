@@ -49,6 +49,9 @@ fn headline(facts: &Facts, paint: Paint) -> String {
     );
     let Standing { word, remark } = standing;
     let sentence = match status.state {
+        _ if facts.workload.metadata.deletion_timestamp.is_some() => {
+            format!("{}: {remark}", paint.yellow("is being deleted"))
+        }
         WorkloadPhase::Pending => {
             let why = if remark.is_empty() {
                 status.reason.map_or_else(
@@ -97,7 +100,7 @@ fn headline(facts: &Facts, paint: Paint) -> String {
                 "Assigned" => format!("is assigned to {place}{tail}"),
                 "Starting" => format!("{} on {place}{tail}", paint.yellow("is starting")),
                 "Succeeded" => format!("{} on {place}{tail}", paint.green("has succeeded")),
-                "Lost" => format!("was on {place}, {}{tail}", paint.red("which is lost")),
+                "Lost" => format!("{} on {place}{tail}", paint.red("was last seen")),
                 other => format!(
                     "is on {place}, {}{tail}",
                     paint.red(&other.to_ascii_lowercase())
@@ -145,7 +148,10 @@ fn asks(facts: &Facts, out: &mut Lines) {
                 .map(|min| format!(" (at least {min})"))
                 .unwrap_or_default();
             let pods = words::count(set.count, "pod");
-            format!("{pods}{least} × {}", words::requests(&set.requests))
+            match words::requests(&set.requests).as_str() {
+                "" => format!("{pods}{least} without requests"),
+                requests => format!("{pods}{least} × {requests}"),
+            }
         })
         .collect();
     match sets.as_slice() {
@@ -255,7 +261,12 @@ fn runs(facts: &Facts, out: &mut Lines, now: Timestamp) {
         let for_how_long = condition
             .map(|c| format!(" for {}", words::since(Some(c.last_transition_time.0), now)))
             .unwrap_or_default();
-        out.line("runs", &format!("{target} has been without contact{for_how_long}; what is said of it is what was last seen"));
+        out.line(
+            "runs",
+            &format!(
+                "{target} has been lost{for_how_long}; what is said of it is what was last seen"
+            ),
+        );
     }
     if !facts.may_read && !facts.workload.spec.assignments.is_empty() {
         out.line(

@@ -9,7 +9,7 @@ use crate::views::AssignmentView;
 /// A word, and what people should know besides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Standing {
-    /// Pending, Starting, Running, Degraded, Refused, Lost, Moving, Succeeded, Failed; Assigned and Finished where the Assignments
+    /// Pending, Starting, Running, Degraded, Refused, Lost, Moving, Deleting, Succeeded, Failed; Assigned and Finished where the Assignments
     /// may not be read.
     pub(crate) word: &'static str,
     /// One sentence; empty where all is well.
@@ -51,6 +51,23 @@ pub(crate) fn standing(
         word,
         remark: status.message.clone(),
     };
+    if workload.metadata.deletion_timestamp.is_some() {
+        let targets: Vec<&str> = workload
+            .spec
+            .assignments
+            .iter()
+            .map(|a| a.target.as_str())
+            .collect();
+        let remark = if targets.is_empty() {
+            "everything is gone from its targets".to_owned()
+        } else {
+            format!("until it is gone from {}", targets.join(", "))
+        };
+        return Standing {
+            word: "Deleting",
+            remark,
+        };
+    }
     match status.state {
         WorkloadPhase::Pending => said("Pending"),
         WorkloadPhase::Evicting => said("Moving"),
@@ -188,7 +205,7 @@ pub(crate) fn problem(assignment: &AssignmentView) -> String {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
     use placement_api::kinds::{
         AssignmentStatus, FailingPod, ObjectRef, PodsSummary, WorkloadAssignment, WorkloadSpec,
         WorkloadState,
@@ -291,6 +308,13 @@ pub(crate) mod tests {
             )
             .word,
             "Pending"
+        );
+        let mut deleted = workload(WorkloadPhase::Evicting, &["eu-1"]);
+        deleted.metadata.deletion_timestamp = Some(Time(jiff::Timestamp::UNIX_EPOCH));
+        let deleting = standing(&deleted, Some(&[]), &BTreeSet::new());
+        assert_eq!(
+            (deleting.word, deleting.remark.as_str()),
+            ("Deleting", "until it is gone from eu-1")
         );
         let old = AssignmentView {
             spec: AssignmentSpecView {
