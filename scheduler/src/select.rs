@@ -176,6 +176,7 @@ pub fn never(object: &RawObject) -> bool {
         ("v1", "ServiceAccount") => name == "default",
         ("v1", "Service") => object.metadata.namespace == "default" && name == "kubernetes",
         ("v1", "Secret") => never_travels(object),
+        (_, "CustomResourceDefinition") => name.ends_with(".inhaul.dev"),
         (version, _) => version.starts_with("inhaul.dev/"),
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use placement_api::kinds::Strategy;
 use placement_api::reason::Reason;
 
-use super::gang::{Added, Ask, gang, levels};
+use super::gang::{Added, Ask, Within, gang, levels};
 use super::moves::{Exit, Standing, Way, standing};
 use super::needs::Needs;
 use super::tree::Level;
@@ -28,8 +28,8 @@ pub(super) struct Draft {
     /// For verdicts: what was looked for.
     pub(super) asked: Vec<i64>,
     pub(super) levels: Vec<Level>,
-    /// Labels that all nodes must have: the domain of what already runs.
-    pub(super) within: BTreeMap<String, String>,
+    /// The domain of what already runs.
+    pub(super) within: Within,
     /// Only these targets were looked at: a gang grows where it is.
     pub(super) only: Option<BTreeSet<TargetName>>,
     /// Earliest time at which planning again may help.
@@ -205,7 +205,7 @@ fn ganged(fleet: &Fleet, needs: &Needs<'_>, has: &Has<'_>, tiers: &[Vec<TargetNa
             draft.only = Some(has.base.iter().map(|part| part.target.clone()).collect());
         }
         if !draft.levels.contains(&Level::Target) {
-            draft.within.clone_from(&first.domain);
+            draft.within = domain(fleet, needs, first);
             if !draft.within.is_empty() {
                 // It stays in its domain; inside it every place is as good.
                 draft.levels = vec![Level::Target];
@@ -234,6 +234,18 @@ fn ganged(fleet: &Fleet, needs: &Needs<'_>, has: &Has<'_>, tiers: &[Vec<TargetNa
     }
 }
 
+/// The domain of a part; a level that its nodes have no label for belongs to it too.
+fn domain(fleet: &Fleet, needs: &Needs<'_>, part: &Current) -> Within {
+    let mut within: Within = part.domain.iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect();
+    let asked = needs.request.topology.as_ref().map(|topology| super::tree::asked(fleet.levels(), topology));
+    if let (Some(Level::Depth(depth)), false) = (asked, within.is_empty()) {
+        for key in &fleet.levels()[..=depth] {
+            within.entry(key.clone()).or_insert(None);
+        }
+    }
+    within
+}
+
 /// Whole copies: each part by itself is a gang on its target.
 fn duplicated(fleet: &Fleet, needs: &Needs<'_>, has: &Has<'_>, tiers: &[Vec<TargetName>], draft: &mut Draft) {
     let wants = needs.wants();
@@ -244,7 +256,7 @@ fn duplicated(fleet: &Fleet, needs: &Needs<'_>, has: &Has<'_>, tiers: &[Vec<Targ
     }
     let mut copy = |draft: &mut Draft, target: &TargetName, more: Vec<i64>, minimums: Vec<i64>| {
         let tiers = [vec![target.clone()]];
-        let ask = Ask { wants: more.clone(), minimums, tiers: &tiers, levels: draft.levels.clone(), within: BTreeMap::new() };
+        let ask = Ask { wants: more.clone(), minimums, tiers: &tiers, levels: draft.levels.clone(), within: Within::new() };
         match gang(fleet, needs, &ask) {
             Some(added) => draft.added.extend(added),
             None => missing.iter_mut().zip(&more).for_each(|(missing, more)| *missing += more),
@@ -263,7 +275,7 @@ fn duplicated(fleet: &Fleet, needs: &Needs<'_>, has: &Has<'_>, tiers: &[Vec<Targ
     targets.sort_unstable();
     for target in targets {
         if !needs.request.current.iter().any(|part| part.target == *target) {
-            copy(draft, target, wants.clone(), needs.minimums());
+            copy(draft, target, wants.clone(), wants.clone());
         }
     }
     let nowhere = has.base.is_empty() && draft.added.is_empty();

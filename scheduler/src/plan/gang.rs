@@ -20,14 +20,16 @@ pub(super) struct Added {
     pub(super) level: Level,
 }
 
+/// Labels that all nodes must have, or must not have at all: the domain of what already runs.
+pub(super) type Within = std::collections::BTreeMap<String, Option<String>>;
+
 /// What is to be placed together.
 pub(super) struct Ask<'a> {
     pub(super) wants: Vec<i64>,
     pub(super) minimums: Vec<i64>,
     pub(super) tiers: &'a [Vec<TargetName>],
     pub(super) levels: Vec<Level>,
-    /// Labels that all nodes must have: the domain of what already runs.
-    pub(super) within: std::collections::BTreeMap<String, String>,
+    pub(super) within: Within,
 }
 
 /// A candidate's score; smaller is better, fields in the order of their weight.
@@ -45,7 +47,8 @@ struct Score {
 
 /// Levels at which the pods of a request may be held together, the narrowest first.
 pub(super) fn levels(fleet: &Fleet, needs: &Needs<'_>, now_ms: i64) -> Vec<Level> {
-    let topology = needs.request.topology.as_ref();
+    // Without pods there is nothing to hold together.
+    let topology = needs.request.topology.as_ref().filter(|_| needs.request.pods() > 0);
     let mut levels = climb(fleet.levels(), topology, now_ms.saturating_sub(needs.request.waits_since_ms));
     if let Some(topology) = topology
         && needs.request.packing == Some(Packing::Spread)
@@ -78,8 +81,8 @@ pub(super) fn gang(fleet: &Fleet, needs: &Needs<'_>, ask: &Ask<'_>) -> Option<Ve
 }
 
 /// Positions of the nodes inside the domain of what already runs.
-pub(super) fn nodes_within(target: &Target, within: &std::collections::BTreeMap<String, String>) -> Vec<usize> {
-    let inside = |labels: &placement_api::selector::Labels| within.iter().all(|(key, value)| labels.get(key) == Some(value));
+pub(super) fn nodes_within(target: &Target, within: &Within) -> Vec<usize> {
+    let inside = |labels: &placement_api::selector::Labels| within.iter().all(|(key, value)| labels.get(key) == value.as_ref());
     let nodes = target.node_list().iter().enumerate();
     nodes.filter(|(_, node)| node.unusable.is_none() && inside(&node.labels)).map(|(index, _)| index).collect()
 }
@@ -256,6 +259,10 @@ impl<'a> Seen<'a> {
         let target = fleet.target(name.as_str())?;
         let copies: Vec<Vec<i64>> = needs.sets.iter().map(|need| need.copies_on(target)).collect();
         let mut nodes = nodes_within(target, &ask.within);
+        if let (Some(topology), false) = (&needs.request.topology, ask.levels.contains(&Level::Target)) {
+            // Who must be in one rack cannot be on a node that is in none.
+            nodes.retain(|node| target.node_list()[*node].labels.contains_key(&topology.level));
+        }
         if !copies.is_empty() {
             nodes.retain(|node| copies.iter().any(|copies| copies[*node] > 0));
         }

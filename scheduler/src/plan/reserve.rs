@@ -72,7 +72,8 @@ fn adopt_part(fleet: &mut Fleet, needs: &Needs<'_>, part: &Current) {
     fleet.hold(id, &part.target, part.epoch, assumed, claimed);
 }
 
-/// Nodes on which the pods of a part may come to run; as many as fit.
+/// Nodes on which the pods of a part may come to run. What seems not to fit is taken off the roomiest node all the same: it does run
+/// or will, and too little free is safer than too much.
 fn guess(fleet: &Fleet, needs: &Needs<'_>, part: &Current) -> Vec<Share> {
     let Some(target) = fleet.target(part.target.as_str()) else { return Vec::new() };
     let nodes: Vec<usize> = (0..target.node_list().len()).collect();
@@ -81,6 +82,12 @@ fn guess(fleet: &Fleet, needs: &Needs<'_>, part: &Current) -> Vec<Share> {
         let want = part.counts.get(&*need.name).copied().unwrap_or(0);
         let copies = need.copies_on(target);
         let picked = pick(&places(fleet, needs, target, set, &nodes, &copies), want, needs.packing);
+        let left = want - picked.iter().map(|(_, pods)| pods).sum::<i64>();
+        let allowed = nodes.iter().filter(|node| need.selects(&target.node_list()[**node]));
+        let roomiest = allowed.max_by_key(|node| (target.node_list()[**node].free.get(need.main), std::cmp::Reverse(**node)));
+        if let (true, Some(node)) = (left > 0, roomiest) {
+            shares.push(share(needs, target, &Pick { set, node: *node, pods: left }));
+        }
         shares.extend(picked.into_iter().map(|(node, pods)| share(needs, target, &Pick { set, node, pods })));
     }
     shares

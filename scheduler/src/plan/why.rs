@@ -106,7 +106,7 @@ fn shortfall(fleet: &Fleet, needs: &Needs<'_>, target: &Target, draft: &Draft) -
         return Some(Short { reason: Reason::SpreadImpossible, message: "its nodes cannot meet the spread".to_owned(), lacks });
     }
     if !draft.within.is_empty() {
-        let domain: Vec<&str> = draft.within.values().map(String::as_str).collect();
+        let domain: Vec<&str> = draft.within.values().flatten().map(String::as_str).collect();
         let message = format!("{} has no room for {} more", domain.join("/"), words::many(wants.iter().sum(), "pod"));
         return Some(Short { reason: Reason::TopologyTooSmall, message, lacks });
     }

@@ -58,8 +58,10 @@ pub(crate) fn shared() -> &'static Rig {
         );
         // Builds of other tests may take both cores for a while: that is no loss of a target.
         spec.scheduler_args = ["--lost-after", "60s"].map(String::from).to_vec();
-        runtime()
-            .block_on(async { Rig::start(spec, |_| ()).await })
+        // The first test that asks is inside the runtime already.
+        let start = || runtime().block_on(async { Rig::start(spec, |_| ()).await });
+        std::thread::scope(|scope| scope.spawn(start).join())
+            .expect("no panic")
             .expect("the shared fleet")
     })
 }
