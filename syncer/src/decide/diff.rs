@@ -131,6 +131,8 @@ pub enum Why {
     KindNotServed,
     /// The SyncPolicy forbids it.
     Denied,
+    /// The agent has no right to it.
+    Forbidden,
     /// Somebody else's object has the name.
     ForeignObject,
     /// The hub's copy of a Secret has not arrived.

@@ -154,12 +154,13 @@ fn trouble(facts: &Facts<'_>) -> Option<(String, String)> {
         return None;
     }
     if let Some(failure) = facts.failure {
-        let about = failure.id.as_ref().map(|id| format!("{id}: ")).unwrap_or_default();
+        let named = |id: &&ObjectId| !failure.message.starts_with(&id.to_string());
+        let about = failure.id.as_ref().filter(named).map(|id| format!("{id}: ")).unwrap_or_default();
         return Some((failure.reason.clone(), cut(&format!("{about}{}", failure.message))));
     }
     if let Some(block) = worst(&facts.decision.blocks) {
         let about = match (&block.id, block.why) {
-            (Some(id), Why::Denied | Why::Waiting | Why::SecretMissing | Why::DeleteBudget) => format!("{id}: "),
+            (Some(id), Why::Denied | Why::Forbidden | Why::Waiting | Why::SecretMissing | Why::DeleteBudget) => format!("{id}: "),
             _ => String::new(),
         };
         return Some((reason(block.why, facts.state).to_owned(), cut(&format!("{about}{}", block.message))));
@@ -185,6 +186,7 @@ fn reason(why: Why, state: AssignmentState) -> &'static str {
         Why::LeftOver => "LeftOver",
         Why::KindNotServed => "KindNotServed",
         Why::Denied => "DeniedBySyncPolicy",
+        Why::Forbidden => "Denied",
         Why::ForeignObject => "ForeignObject",
         Why::SecretMissing => "SecretMissing",
         Why::DeleteBudget => "DeleteBudget",
@@ -230,7 +232,7 @@ fn phase(
     let Some(reading) = facts.reading else {
         let refused = facts.failure.is_some_and(|f| f.refused)
             || facts.invalid.is_some()
-            || facts.decision.blocks.iter().any(|b| matches!(b.why, Why::Denied | Why::ForeignObject));
+            || facts.decision.blocks.iter().any(|b| matches!(b.why, Why::Denied | Why::Forbidden | Why::ForeignObject));
         return (if refused { Refused } else { Pending }, None);
     };
     if let Some(message) = &reading.degraded {

@@ -35,6 +35,8 @@ use crate::decide::queue::Queue;
 const AT_WORK: usize = 16;
 /// Events taken in before anything is decided: a burst is one change.
 const BURST: usize = 512;
+/// Once may be a role that is only just being written.
+pub(super) const DENIALS: u32 = 2;
 /// Milliseconds between two writes of the inventory.
 const INVENTORY_PAUSE: u64 = 1_000;
 /// Milliseconds before a failed write of the inventory is tried again.
@@ -323,12 +325,13 @@ impl Engine {
         match &event {
             WatchEvent::Error(error) => {
                 tracing::warn!(%kind, %error, "the watch of a kind was cut off and goes on");
-                let denied = (error.class() == Class::Denied).then(|| error.message.clone());
-                if known.denied != denied {
-                    known.denied = denied;
+                let times = known.denied.as_ref().map_or(0, |(_, times)| *times);
+                let denied = error.class() == Class::Denied;
+                known.denied = denied.then(|| (error.message.clone(), times.saturating_add(1)));
+                if denied && times + 1 == DENIALS {
                     self.push_every();
-                    return;
                 }
+                return;
             }
             _ => known.denied = None,
         }

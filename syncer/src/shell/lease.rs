@@ -63,7 +63,9 @@ pub async fn acquire(hub: &Connection, namespace: &str, identity: &str, heartbea
                     };
                     match hub.replace::<_, Lease>(&known::LEASE, &key, &lease).await {
                         Ok(lease) => {
-                            let (hub, identity) = (hub.clone(), identity.to_owned());
+                            // An answer that comes later than the next heartbeat is none.
+                            let patience = heartbeat.clamp(Duration::from_secs(1), Duration::from_secs(5));
+                            let (hub, identity) = (hub.with_deadline(patience), identity.to_owned());
                             return Held { hub, key, lease, identity, heartbeat, session };
                         }
                         Err(error) if error.is_conflict() => continue,

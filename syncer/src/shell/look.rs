@@ -10,7 +10,7 @@ use placement_api::kinds::{AssignmentPhase, AssignmentState, FinishedRecord, Led
 use placement_api::raw::RawObject;
 
 use super::apply::{Outcome, Work};
-use super::engine::Engine;
+use super::engine::{DENIALS, Engine};
 use super::event::Event;
 use super::metrics::{FailureLabels, StepLabels};
 use super::order::Order;
@@ -24,6 +24,8 @@ use crate::decide::pod::{cut, summarize};
 use crate::decide::status::{Facts, Reading, due, is_news, report};
 use crate::interpret;
 
+/// Milliseconds after which a removal that goes on is told.
+const REMOVING_AFTER: u64 = 2_000;
 /// Milliseconds before gates that could not be lifted are tried again.
 const RELEASE_AGAIN: u64 = 1_000;
 
@@ -104,8 +106,14 @@ impl Engine {
 
     /// Whether a report would rest on a complete look: before that it would take back what is true.
     fn knows_enough(&self, root: &ObjectId) -> bool {
-        let denied = self.state.kinds.get(&root.kind).is_some_and(|kind| kind.denied.is_some());
+        let denied = self.denial(root).is_some();
         self.state.pods.is_synced() && (denied || !matches!(self.state.seen(root), Seen::Unknown))
+    }
+
+    /// Why the agent may not list a kind.
+    fn denial(&self, id: &ObjectId) -> Option<&str> {
+        let (message, times) = self.state.kinds.get(&id.kind)?.denied.as_ref()?;
+        (*times >= DENIALS).then_some(message)
     }
 
     /// What waits for the first look at a kind that the member does not let the agent list, waits for ever: that is a refusal, unless
@@ -115,15 +123,15 @@ impl Engine {
             let Some(id) = &block.id else {
                 continue;
             };
-            let denied = self.state.kinds.get(&id.kind).and_then(|kind| kind.denied.as_ref());
+            let denied = self.denial(id);
             let ledger = self.state.ledgers.get(name);
             let applied = ledger.is_some_and(|ledger| {
                 let is_it = |object: &&LedgerObject| ObjectId::of(&object.reference) == *id;
                 ledger.spec.objects.iter().find(is_it).is_some_and(|object| !object.reference.uid.is_empty())
             });
             if let Some(message) = denied.filter(|_| !applied) {
-                block.why = Why::Denied;
-                block.message.clone_from(message);
+                block.why = Why::Forbidden;
+                message.clone_into(&mut block.message);
             }
         }
     }
@@ -405,7 +413,11 @@ impl Engine {
         if !is_news(order.status.as_ref(), &status) {
             return;
         }
-        let at = due(order.status.as_ref(), &status, progress.reported, now).max(progress.report_not_before);
+        let mut at = due(order.status.as_ref(), &status, progress.reported, now).max(progress.report_not_before);
+        if order.spec.state == AssignmentState::Removed && !decision.removed {
+            // A removal that is quick needs one report, not two.
+            at = at.max(*progress.removing_since.get_or_insert(now) + REMOVING_AFTER);
+        }
         if at > now {
             self.queue.push_at(name, at);
             return;

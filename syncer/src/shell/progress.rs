@@ -36,6 +36,8 @@ pub struct Progress {
     report_tries: u32,
     /// No report before this.
     pub report_not_before: u64,
+    /// Since when it is being removed.
+    pub removing_since: Option<u64>,
     /// Pods are being released.
     pub releasing: bool,
     /// What the Inventory has to know of it: epoch, pods, finished, healthy.
@@ -66,6 +68,8 @@ impl Progress {
     /// A new order is tried at once.
     pub fn see_generation(&mut self, generation: i64) {
         if generation != self.generation {
+            self.generation = generation;
+            self.removing_since = None;
             self.went_well();
         }
     }

@@ -28,8 +28,8 @@ pub struct Kind {
     pub objects: Store<RawObject>,
     /// The watch, while the kind is served.
     pub watching: Option<Watching>,
-    /// Why it cannot be listed, where the member does not allow it.
-    pub denied: Option<String>,
+    /// Why it cannot be listed, where the member does not allow it, and how often in a row it said so.
+    pub denied: Option<(String, u32)>,
 }
 
 /// All that is known.
