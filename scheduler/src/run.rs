@@ -10,11 +10,12 @@ use placement_api::kinds::{Inventory, api};
 use placement_api::raw::RawObject;
 use prometheus_client::registry::Registry;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use crate::cli::Args;
-use crate::shell::lease::{Candidate, ConnectionHandle};
+use crate::shell::lease::{Candidate, ConnectionHandle, Held};
 use crate::shell::metrics::Metrics;
 use crate::shell::serve::{Readiness, Stage, serve};
 use crate::shell::{End, Engine, Model};
@@ -102,7 +103,7 @@ async fn lead_again_and_again(
         let (hub_uid, newest) = prepared;
         floor = floor.max(newest);
         readiness.set(Stage::Standby);
-        let (leadership, mut held) = tokio::select! {
+        let (leadership, held) = tokio::select! {
             won = candidate.acquire(floor) => won,
             _ = stopped.wait_for(|stop| *stop) => return,
         };
@@ -121,24 +122,50 @@ async fn lead_again_and_again(
             drop(stopping.wait_for(|stop| *stop).await);
             tokio::time::sleep(LAST_WRITES).await;
         };
+        // In a task of its own, so that a long cycle of the engine does not keep it waiting.
+        let (enough, renewing) = renew(held);
+        let mut renewing = renewing;
         let end = tokio::select! {
             end = engine.lead(stopped.clone()) => end,
-            () = held.renew() => End::Deposed,
+            _ = &mut renewing => {
+                metrics.leads(None);
+                warn!("not leading any more");
+                continue;
+            }
             () = patience => End::Stopped,
         };
         metrics.leads(None);
+        drop(enough);
+        let held = renewing.await.ok();
         match end {
             End::Stopped => {
-                held.release().await;
+                if let Some(held) = held {
+                    held.release().await;
+                }
                 return;
             }
             End::Deposed => warn!("not leading any more"),
             End::Behind(newest) => {
                 floor = newest;
-                held.release().await;
+                if let Some(held) = held {
+                    held.release().await;
+                }
             }
         }
     }
+}
+
+/// Renews until the lease is lost, or until the sender is dropped.
+fn renew(mut held: Held) -> (oneshot::Sender<()>, JoinHandle<Held>) {
+    let (enough, asked) = oneshot::channel::<()>();
+    let task = tokio::spawn(async move {
+        tokio::select! {
+            () = held.renew() => {}
+            _ = asked => {}
+        }
+        held
+    });
+    (enough, task)
 }
 
 /// What has to be known before leading: the hub's UID, and the newest term that any agent was told.

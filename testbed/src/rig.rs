@@ -229,6 +229,8 @@ impl Rig {
     pub fn start_scheduler(&self) -> Result<()> {
         let mut args: Vec<OsString> = vec!["inhaul-scheduler".into(), "--kubeconfig".into()];
         args.push(self.scheduler_kubeconfig().into());
+        // Several fleets share this machine, and so its ports.
+        args.extend(["--listen".into(), "0".into()]);
         args.extend(self.spec.scheduler_args.iter().map(OsString::from));
         let process = self.spawn("inhaul-scheduler", args)?;
         *lock(&self.scheduler) = Some(process);
@@ -239,6 +241,8 @@ impl Rig {
     pub fn spawn_scheduler(&self, identity: &str) -> Result<Process> {
         let mut args: Vec<OsString> = vec!["inhaul-scheduler".into(), "--kubeconfig".into()];
         args.push(self.scheduler_kubeconfig().into());
+        // Several fleets share this machine, and so its ports.
+        args.extend(["--listen".into(), "0".into()]);
         args.extend(["--identity".into(), identity.into()]);
         args.extend(self.spec.scheduler_args.iter().map(OsString::from));
         self.spawn(identity, args)
@@ -264,6 +268,7 @@ impl Rig {
         let dir = self.agent_dir(target);
         let mut args: Vec<OsString> =
             vec!["inhaul-syncer".into(), "--target".into(), target.into()];
+        args.extend(["--listen".into(), "0".into()]);
         args.extend(["--identity".into(), format!("agent-{target}").into()]);
         args.extend(["--hub-kubeconfig".into(), dir.join("hub.kubeconfig").into()]);
         args.extend([

@@ -30,7 +30,10 @@ pub struct Demand(Vec<(usize, i64)>);
 
 impl Default for Resources {
     fn default() -> Self {
-        let mut new = Self { names: Vec::new(), numbers: BTreeMap::new() };
+        let mut new = Self {
+            names: Vec::new(),
+            numbers: BTreeMap::new(),
+        };
         for name in [CPU, MEMORY, PODS] {
             new.number(name);
         }
@@ -78,8 +81,14 @@ impl Resources {
 
     /// Back to names, without what is not counted.
     pub fn vector(&self, amounts: &Amounts) -> ResourceVector {
-        let counted = amounts.0.iter().enumerate().filter(|(_, amount)| **amount < UNLIMITED / 2);
-        counted.map(|(number, amount)| (self.name(number).to_owned(), *amount)).collect()
+        let counted = amounts
+            .0
+            .iter()
+            .enumerate()
+            .filter(|(_, amount)| **amount < UNLIMITED / 2);
+        counted
+            .map(|(number, amount)| (self.name(number).to_owned(), *amount))
+            .collect()
     }
 }
 
@@ -100,7 +109,11 @@ impl Amounts {
     /// Adds a demand so many times (may be negative).
     pub fn add(&mut self, demand: &Demand, times: i64) {
         for (number, amount) in demand.iter() {
-            self.set(number, self.get(number).saturating_add(amount.saturating_mul(times)));
+            self.set(
+                number,
+                self.get(number)
+                    .saturating_add(amount.saturating_mul(times)),
+            );
         }
     }
 
@@ -115,7 +128,12 @@ impl Amounts {
     #[must_use]
     pub fn less(&self, other: &Self) -> Self {
         let mut rest = self.clone();
-        for (number, amount) in other.0.iter().enumerate().filter(|(_, amount)| **amount != 0) {
+        for (number, amount) in other
+            .0
+            .iter()
+            .enumerate()
+            .filter(|(_, amount)| **amount != 0)
+        {
             rest.set(number, rest.get(number).saturating_sub(*amount));
         }
         rest
@@ -135,12 +153,20 @@ impl Amounts {
 
     /// Numbers of which there is something.
     pub fn positive(&self) -> impl Iterator<Item = usize> + '_ {
-        self.0.iter().enumerate().filter(|(_, amount)| **amount > 0).map(|(number, _)| number)
+        self.0
+            .iter()
+            .enumerate()
+            .filter(|(_, amount)| **amount > 0)
+            .map(|(number, _)| number)
     }
 
     /// Numbers of which `self` has more than `other`.
     pub fn above<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = usize> + 'a {
-        self.0.iter().enumerate().filter(|(number, amount)| **amount > other.get(*number)).map(|(number, _)| number)
+        self.0
+            .iter()
+            .enumerate()
+            .filter(|(number, amount)| **amount > other.get(*number))
+            .map(|(number, _)| number)
     }
 }
 
@@ -152,18 +178,29 @@ impl Demand {
 
     /// The amount of one resource.
     pub fn get(&self, number: usize) -> i64 {
-        self.0.iter().find(|(have, _)| *have == number).map_or(0, |(_, amount)| *amount)
+        self.0
+            .iter()
+            .find(|(have, _)| *have == number)
+            .map_or(0, |(_, amount)| *amount)
     }
 
     /// How many copies `free` holds.
     pub fn copies_in(&self, free: &Amounts) -> i64 {
-        self.0.iter().map(|(number, amount)| free.get(*number) / amount).min().unwrap_or(i64::MAX).max(0)
+        self.0
+            .iter()
+            .map(|(number, amount)| free.get(*number) / amount)
+            .min()
+            .unwrap_or(i64::MAX)
+            .max(0)
     }
 
     /// The resource of which `free` holds the fewest copies.
     pub fn scarcest_in(&self, free: &Amounts) -> usize {
         let copies = |(number, amount): &&(usize, i64)| (free.get(*number) / amount, *number);
-        self.0.iter().min_by_key(copies).map_or(POD_SLOTS, |(number, _)| *number)
+        self.0
+            .iter()
+            .min_by_key(copies)
+            .map_or(POD_SLOTS, |(number, _)| *number)
     }
 }
 
@@ -177,32 +214,52 @@ mod tests {
     use super::*;
 
     fn vector(pairs: &[(&str, i64)]) -> ResourceVector {
-        pairs.iter().map(|(name, amount)| ((*name).to_owned(), *amount)).collect()
+        pairs
+            .iter()
+            .map(|(name, amount)| ((*name).to_owned(), *amount))
+            .collect()
     }
 
     #[test]
     fn copies_are_those_of_the_vectors() {
         let mut resources = Resources::default();
         for (need, free) in [
-            (vector(&[("cpu", 100)]), vector(&[("cpu", 350), ("pods", 9)])),
-            (vector(&[("cpu", 100), ("gpu", 2)]), vector(&[("cpu", 900), ("gpu", 5), ("pods", 9)])),
+            (
+                vector(&[("cpu", 100)]),
+                vector(&[("cpu", 350), ("pods", 9)]),
+            ),
+            (
+                vector(&[("cpu", 100), ("gpu", 2)]),
+                vector(&[("cpu", 900), ("gpu", 5), ("pods", 9)]),
+            ),
             (vector(&[("gpu", 1)]), vector(&[("cpu", 900), ("pods", 9)])),
-            (vector(&[("cpu", 100)]), vector(&[("cpu", -300), ("pods", 9)])),
+            (
+                vector(&[("cpu", 100)]),
+                vector(&[("cpu", -300), ("pods", 9)]),
+            ),
             (vector(&[]), vector(&[("pods", 9)])),
         ] {
             let (demand, amounts) = (resources.demand(&need), resources.amounts(&free));
             let mut with_slot = need.clone();
             with_slot.set(PODS, 1);
-            assert_eq!(demand.copies_in(&amounts), i64::from(with_slot.copies_in(&free)), "{need:?} in {free:?}");
+            assert_eq!(
+                demand.copies_in(&amounts),
+                i64::from(with_slot.copies_in(&free)),
+                "{need:?} in {free:?}"
+            );
             assert_eq!(resources.vector(&amounts), free);
         }
     }
 
     #[test]
     fn extended() {
-        for (name, expected) in
-            [("nvidia.com/gpu", true), ("cpu", false), ("hugepages-2Mi", false), ("kubernetes.io/batch-cpu", false), ("attachable-volumes-x.kubernetes.io/y", false)]
-        {
+        for (name, expected) in [
+            ("nvidia.com/gpu", true),
+            ("cpu", false),
+            ("hugepages-2Mi", false),
+            ("kubernetes.io/batch-cpu", false),
+            ("attachable-volumes-x.kubernetes.io/y", false),
+        ] {
             assert_eq!(is_extended(name), expected, "{name}");
         }
     }

@@ -36,14 +36,23 @@ impl Event {
     }
 
     pub(crate) fn everything() -> Self {
-        Self { all: true, ..Self::default() }
+        Self {
+            all: true,
+            ..Self::default()
+        }
     }
 
     pub(crate) fn target(name: &TargetName) -> Self {
-        Self { targets: [name.clone()].into(), ..Self::default() }
+        Self {
+            targets: [name.clone()].into(),
+            ..Self::default()
+        }
     }
 
     pub(crate) fn freed(resources: BTreeSet<String>) -> Self {
-        Self { freed: resources, ..Self::default() }
+        Self {
+            freed: resources,
+            ..Self::default()
+        }
     }
 }

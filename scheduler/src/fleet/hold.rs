@@ -32,30 +32,58 @@ pub(crate) struct Hold {
 impl Fleet {
     /// Reserves room of a workload on a target in place of what it had reserved there. `assumed` is what the target's report
     /// does not count yet, `claimed` everything on nodes that the decision names.
-    pub fn hold(&mut self, id: &WorkloadId, name: &TargetName, epoch: i64, assumed: Vec<Share>, claimed: Vec<Share>) {
-        let Some(target) = self.targets.get_mut(name) else { return };
+    pub fn hold(
+        &mut self,
+        id: &WorkloadId,
+        name: &TargetName,
+        epoch: i64,
+        assumed: Vec<Share>,
+        claimed: Vec<Share>,
+    ) {
+        let Some(target) = self.targets.get_mut(name) else {
+            return;
+        };
         if let Some(old) = target.holds.remove(id) {
             target.take(&old, -1);
             target.settle(&old);
         }
-        let assumed = if target.counts(id, epoch) { Vec::new() } else { assumed };
-        let hold = Hold { epoch, assumed, claimed };
+        let assumed = if target.counts(id, epoch) {
+            Vec::new()
+        } else {
+            assumed
+        };
+        let hold = Hold {
+            epoch,
+            assumed,
+            claimed,
+        };
         target.take(&hold, 1);
         target.settle(&hold);
         target.holds.insert(id.clone(), hold);
-        self.holders.entry(id.clone()).or_default().insert(name.clone());
+        self.holders
+            .entry(id.clone())
+            .or_default()
+            .insert(name.clone());
     }
 
     /// Gives back what a workload has reserved on a target: when the member has confirmed its removal, or it has finished.
     pub fn release(&mut self, id: &WorkloadId, name: &TargetName) -> Event {
         self.forget_holder(id, name);
-        let Some(target) = self.targets.get_mut(name) else { return Event::nothing() };
-        let Some(hold) = target.holds.remove(id) else { return Event::nothing() };
+        let Some(target) = self.targets.get_mut(name) else {
+            return Event::nothing();
+        };
+        let Some(hold) = target.holds.remove(id) else {
+            return Event::nothing();
+        };
         target.take(&hold, -1);
         target.settle(&hold);
         let shares = hold.assumed.iter().chain(&hold.claimed);
         let numbers = shares.flat_map(|share| share.demand.iter().map(|(number, _)| number));
-        Event::freed(numbers.map(|number| self.resources.name(number).to_owned()).collect())
+        Event::freed(
+            numbers
+                .map(|number| self.resources.name(number).to_owned())
+                .collect(),
+        )
     }
 
     /// Gives back everything that a workload has reserved.
@@ -69,7 +97,12 @@ impl Fleet {
 
     /// Targets on which a workload has something reserved.
     pub(crate) fn holders(&self, id: &WorkloadId) -> Vec<TargetName> {
-        self.holders.get(id).into_iter().flatten().cloned().collect()
+        self.holders
+            .get(id)
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect()
     }
 
     pub(super) fn forget_holder(&mut self, id: &WorkloadId, target: &TargetName) {
@@ -91,12 +124,16 @@ impl Target {
     pub(super) fn take(&mut self, hold: &Hold, sign: i64) {
         for share in &hold.assumed {
             if let Some(position) = self.position(share.node.as_str()) {
-                self.nodes[position].assumed.add(&share.demand, sign * share.pods);
+                self.nodes[position]
+                    .assumed
+                    .add(&share.demand, sign * share.pods);
             }
         }
         for share in &hold.claimed {
             if let Some(position) = self.position(share.node.as_str()) {
-                self.nodes[position].claimed.add(&share.demand, sign * share.pods);
+                self.nodes[position]
+                    .claimed
+                    .add(&share.demand, sign * share.pods);
             }
         }
     }
@@ -122,9 +159,24 @@ mod tests {
     fn inventory(free: i64, counted: &[(&str, i64)]) -> InventoryStatus {
         let amount = |units| [("gpu".to_owned(), Quantity::from_units(units))].into();
         InventoryStatus {
-            classes: vec![NodeClass { id: "c".to_owned(), allocatable: amount(8), ..NodeClass::default() }],
-            nodes: vec![InventoryNode { name: "n".to_owned(), class: "c".to_owned(), free: amount(free), ..InventoryNode::default() }],
-            counted: counted.iter().map(|(name, epoch)| CountedAssignment { name: (*name).to_owned(), epoch: *epoch }).collect(),
+            classes: vec![NodeClass {
+                id: "c".to_owned(),
+                allocatable: amount(8),
+                ..NodeClass::default()
+            }],
+            nodes: vec![InventoryNode {
+                name: "n".to_owned(),
+                class: "c".to_owned(),
+                free: amount(free),
+                ..InventoryNode::default()
+            }],
+            counted: counted
+                .iter()
+                .map(|(name, epoch)| CountedAssignment {
+                    name: (*name).to_owned(),
+                    epoch: *epoch,
+                })
+                .collect(),
             ..InventoryStatus::default()
         }
     }
@@ -135,7 +187,12 @@ mod tests {
         fleet.set_target(&target, Labels::new(), Vec::new(), TargetState::Ready, 0);
         fleet.set_inventory(&target, &inventory(8, &[]));
         let demand = Arc::new(fleet.demand(&[("gpu".to_owned(), 2)].into_iter().collect()));
-        let share = Share { node: NodeName::from("n"), pod_set: Arc::from("main"), demand, pods: 3 };
+        let share = Share {
+            node: NodeName::from("n"),
+            pod_set: Arc::from("main"),
+            demand,
+            pods: 3,
+        };
         (fleet, target, WorkloadId::from("w"), vec![share])
     }
 
@@ -149,7 +206,11 @@ mod tests {
         fleet.hold(&id, &target, 2, shares, Vec::new());
         assert_eq!(free(&fleet), 2);
         let event = fleet.set_inventory(&target, &inventory(6, &[("w", 1)]));
-        assert_eq!((free(&fleet), event.is_nothing()), (0, true), "an older epoch counts nothing");
+        assert_eq!(
+            (free(&fleet), event.is_nothing()),
+            (0, true),
+            "an older epoch counts nothing"
+        );
         let event = fleet.set_inventory(&target, &inventory(2, &[("w", 2)]));
         assert_eq!(free(&fleet), 2, "reported use wins");
         assert!(event.freed.contains("gpu"));
@@ -176,7 +237,11 @@ mod tests {
         fleet.hold(&id, &target, 1, shares.clone(), shares.clone());
         fleet.hold(&id, &target, 1, shares.clone(), shares);
         assert_eq!(free(&fleet), 2);
-        assert!(fleet.release(&WorkloadId::from("other"), &target).is_nothing());
+        assert!(
+            fleet
+                .release(&WorkloadId::from("other"), &target)
+                .is_nothing()
+        );
         assert_eq!(fleet.release_all(&id).freed.len(), 2, "devices and slots");
         assert_eq!(free(&fleet), 8);
     }

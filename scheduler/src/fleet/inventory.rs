@@ -9,7 +9,10 @@ use placement_api::resources::PODS;
 use placement_api::selector::Labels;
 
 use super::amounts::POD_SLOTS;
-use super::{Amounts, Event, Fleet, HOSTNAME, Node, NodeName, Resources, Target, TargetName, UNLIMITED, WorkloadId};
+use super::{
+    Amounts, Event, Fleet, HOSTNAME, Node, NodeName, Resources, Target, TargetName, UNLIMITED,
+    WorkloadId,
+};
 
 impl Fleet {
     /// Takes in what an agent reports. Decisions that the report counts are no longer taken off; the others still are.
@@ -20,7 +23,11 @@ impl Fleet {
         let same_kinds = target.served.as_ref() == Some(&served);
         target.served = Some(served);
         target.nodes = nodes(status, &mut self.resources);
-        target.counted = status.counted.iter().map(|one| (WorkloadId::from(&one.name), one.epoch)).collect();
+        target.counted = status
+            .counted
+            .iter()
+            .map(|one| (WorkloadId::from(&one.name), one.epoch))
+            .collect();
         target.recount();
         let mut event = changes(&before, &target.nodes, &self.resources, name);
         if !same_kinds {
@@ -42,12 +49,20 @@ fn changes(before: &[Node], after: &[Node], resources: &Resources, name: &Target
     let old: BTreeMap<&NodeName, &Node> = before.iter().map(|node| (&node.name, node)).collect();
     let mut freed = BTreeSet::new();
     for node in after {
-        let Some(old) = old.get(&node.name) else { return Event::target(name) };
-        let reshaped = old.labels != node.labels || old.taints != node.taints || old.allocatable != node.allocatable;
+        let Some(old) = old.get(&node.name) else {
+            return Event::target(name);
+        };
+        let reshaped = old.labels != node.labels
+            || old.taints != node.taints
+            || old.allocatable != node.allocatable;
         if reshaped || old.unusable != node.unusable {
             return Event::target(name);
         }
-        freed.extend(node.free.above(&old.free).map(|number| resources.name(number).to_owned()));
+        freed.extend(
+            node.free
+                .above(&old.free)
+                .map(|number| resources.name(number).to_owned()),
+        );
     }
     if after.len() < before.len() {
         return Event::target(name);
@@ -56,10 +71,22 @@ fn changes(before: &[Node], after: &[Node], resources: &Resources, name: &Target
 }
 
 fn nodes(status: &InventoryStatus, resources: &mut Resources) -> Vec<Node> {
-    let classes: BTreeMap<&str, Class> = status.classes.iter().map(|class| (class.id.as_str(), Class::new(class, resources))).collect();
+    let classes: BTreeMap<&str, Class> = status
+        .classes
+        .iter()
+        .map(|class| (class.id.as_str(), Class::new(class, resources)))
+        .collect();
     let empty = Class::new(&NodeClass::default(), resources);
-    let mut nodes: Vec<Node> =
-        status.nodes.iter().map(|node| classes.get(node.class.as_str()).unwrap_or(&empty).node(node, resources)).collect();
+    let mut nodes: Vec<Node> = status
+        .nodes
+        .iter()
+        .map(|node| {
+            classes
+                .get(node.class.as_str())
+                .unwrap_or(&empty)
+                .node(node, resources)
+        })
+        .collect();
     nodes.sort_by(|a, b| a.name.cmp(&b.name));
     nodes.dedup_by(|a, b| a.name == b.name);
     nodes
@@ -78,16 +105,25 @@ impl Class {
         if !class.allocatable.contains_key(PODS) {
             allocatable.set(POD_SLOTS, UNLIMITED);
         }
-        Self { labels: class.labels.clone(), taints: class.taints.clone().into(), allocatable }
+        Self {
+            labels: class.labels.clone(),
+            taints: class.taints.clone().into(),
+            allocatable,
+        }
     }
 
     fn node(&self, node: &InventoryNode, resources: &mut Resources) -> Node {
         let mut labels = self.labels.clone();
         labels.extend(node.labels.clone());
-        labels.entry(HOSTNAME.to_owned()).or_insert_with(|| node.name.clone());
+        labels
+            .entry(HOSTNAME.to_owned())
+            .or_insert_with(|| node.name.clone());
         let mut reported = self.allocatable.clone();
         for (name, quantity) in &node.free {
-            reported.set(resources.number(name), ResourceVector::base_units(name, *quantity));
+            reported.set(
+                resources.number(name),
+                ResourceVector::base_units(name, *quantity),
+            );
         }
         Node {
             labels: Arc::new(labels),
@@ -106,7 +142,11 @@ impl Target {
     /// Drops what the report counts, then takes the rest off the nodes.
     pub(super) fn recount(&mut self) {
         for (id, hold) in &mut self.holds {
-            if self.counted.get(id).is_some_and(|epoch| *epoch >= hold.epoch) {
+            if self
+                .counted
+                .get(id)
+                .is_some_and(|epoch| *epoch >= hold.epoch)
+            {
                 hold.assumed.clear();
             }
         }

@@ -72,19 +72,32 @@ impl Fleet {
 
     /// What is known of a target beside its inventory. `last_contact_ms` is when its lease was last seen renewed (ms since
     /// 1970); failover counts from there.
-    pub fn set_target(&mut self, name: &TargetName, labels: Labels, taints: Vec<Taint>, state: TargetState, last_contact_ms: i64) -> Event {
+    pub fn set_target(
+        &mut self,
+        name: &TargetName,
+        labels: Labels,
+        taints: Vec<Taint>,
+        state: TargetState,
+        last_contact_ms: i64,
+    ) -> Event {
         let target = self.targets.entry(name.clone()).or_default();
         let same = target.labels == labels && target.taints == taints && target.state == state;
         target.labels = labels;
         target.taints = taints;
         target.state = state;
         target.last_contact_ms = last_contact_ms;
-        if same { Event::nothing() } else { Event::target(name) }
+        if same {
+            Event::nothing()
+        } else {
+            Event::target(name)
+        }
     }
 
     /// Forgets a target and what is reserved there.
     pub fn remove_target(&mut self, name: &TargetName) -> Event {
-        let Some(target) = self.targets.remove(name) else { return Event::nothing() };
+        let Some(target) = self.targets.remove(name) else {
+            return Event::nothing();
+        };
         for id in target.holds.keys() {
             self.forget_holder(id, name);
         }
@@ -102,7 +115,10 @@ impl Fleet {
 
     /// Node labels of the topology levels, from wide to narrow; one node is implied as the last.
     pub fn set_levels(&mut self, levels: Vec<String>) -> Event {
-        let levels: Vec<String> = levels.into_iter().filter(|level| level != HOSTNAME).collect();
+        let levels: Vec<String> = levels
+            .into_iter()
+            .filter(|level| level != HOSTNAME)
+            .collect();
         if self.levels == levels {
             return Event::nothing();
         }
@@ -132,8 +148,14 @@ impl Fleet {
 
     /// Names of the Locations that a target belongs to.
     pub fn locations_of(&self, target: &str) -> Vec<String> {
-        let Some(target) = self.targets.get(target) else { return Vec::new() };
-        self.locations.iter().filter(|(_, selector)| selector.matches(&target.labels)).map(|(name, _)| name.clone()).collect()
+        let Some(target) = self.targets.get(target) else {
+            return Vec::new();
+        };
+        self.locations
+            .iter()
+            .filter(|(_, selector)| selector.matches(&target.labels))
+            .map(|(name, _)| name.clone())
+            .collect()
     }
 
     /// What the usable nodes of a target have.
@@ -148,7 +170,10 @@ impl Fleet {
 
     /// What is free on one node, decisions taken off.
     pub fn free_on(&self, target: &str, node: &str) -> Option<ResourceVector> {
-        self.targets.get(target)?.node(node).map(|node| self.resources.vector(&node.free))
+        self.targets
+            .get(target)?
+            .node(node)
+            .map(|node| self.resources.vector(&node.free))
     }
 
     /// Names and numbers of resources.
@@ -164,17 +189,38 @@ impl Fleet {
     /// Whether most targets (at least two and more than half) were lost within [`MASS_LOSS_WINDOW_MS`]: then the fault is
     /// the hub's and nothing may move.
     pub fn hub_degraded(&self) -> bool {
-        let known = self.targets.values().filter(|target| target.state != TargetState::Pending).count();
-        let mut lost: Vec<i64> =
-            self.targets.values().filter(|target| target.state == TargetState::Lost).map(|target| target.last_contact_ms).collect();
+        let known = self
+            .targets
+            .values()
+            .filter(|target| target.state != TargetState::Pending)
+            .count();
+        let mut lost: Vec<i64> = self
+            .targets
+            .values()
+            .filter(|target| target.state == TargetState::Lost)
+            .map(|target| target.last_contact_ms)
+            .collect();
         lost.sort_unstable();
-        let together = |first: &i64| lost.iter().filter(|one| *one >= first && **one - first <= MASS_LOSS_WINDOW_MS).count();
-        lost.iter().map(together).max().is_some_and(|most| most >= 2 && 2 * most > known)
+        let together = |first: &i64| {
+            lost.iter()
+                .filter(|one| *one >= first && **one - first <= MASS_LOSS_WINDOW_MS)
+                .count()
+        };
+        lost.iter()
+            .map(together)
+            .max()
+            .is_some_and(|most| most >= 2 && 2 * most > known)
     }
 
     fn sum(&self, target: &str, of: impl Fn(&Node) -> Amounts) -> ResourceVector {
         let mut sum = Amounts::default();
-        for node in self.targets.get(target).into_iter().flat_map(Target::nodes).filter(|node| node.unusable.is_none()) {
+        for node in self
+            .targets
+            .get(target)
+            .into_iter()
+            .flat_map(Target::nodes)
+            .filter(|node| node.unusable.is_none())
+        {
             sum.add_all(&of(node));
         }
         self.resources.vector(&sum)
@@ -188,7 +234,13 @@ mod tests {
     fn fleet(states: &[(&str, TargetState, i64)]) -> Fleet {
         let mut fleet = Fleet::new();
         for (name, state, contact) in states {
-            fleet.set_target(&TargetName::from(*name), Labels::new(), Vec::new(), *state, *contact);
+            fleet.set_target(
+                &TargetName::from(*name),
+                Labels::new(),
+                Vec::new(),
+                *state,
+                *contact,
+            );
         }
         fleet
     }
@@ -200,10 +252,33 @@ mod tests {
             (vec![], false),
             (vec![("a", Lost, 0)], false),
             (vec![("a", Lost, 0), ("b", Lost, 10)], true),
-            (vec![("a", Lost, 0), ("b", Lost, 10), ("c", Ready, 0), ("d", Ready, 0)], false),
+            (
+                vec![
+                    ("a", Lost, 0),
+                    ("b", Lost, 10),
+                    ("c", Ready, 0),
+                    ("d", Ready, 0),
+                ],
+                false,
+            ),
             (vec![("a", Lost, 0), ("b", Lost, 10), ("c", Ready, 0)], true),
-            (vec![("a", Lost, 0), ("b", Lost, 10), ("c", Ready, 0), ("d", Pending, 0)], true),
-            (vec![("a", Lost, 0), ("b", Lost, MASS_LOSS_WINDOW_MS + 1), ("c", Ready, 0)], false),
+            (
+                vec![
+                    ("a", Lost, 0),
+                    ("b", Lost, 10),
+                    ("c", Ready, 0),
+                    ("d", Pending, 0),
+                ],
+                true,
+            ),
+            (
+                vec![
+                    ("a", Lost, 0),
+                    ("b", Lost, MASS_LOSS_WINDOW_MS + 1),
+                    ("c", Ready, 0),
+                ],
+                false,
+            ),
         ] {
             assert_eq!(fleet(&states).hub_degraded(), degraded, "{states:?}");
         }
@@ -212,9 +287,21 @@ mod tests {
     #[test]
     fn setting_the_same_is_no_event() {
         let mut fleet = fleet(&[("a", TargetState::Ready, 0)]);
-        let again = fleet.set_target(&TargetName::from("a"), Labels::new(), Vec::new(), TargetState::Ready, 99);
+        let again = fleet.set_target(
+            &TargetName::from("a"),
+            Labels::new(),
+            Vec::new(),
+            TargetState::Ready,
+            99,
+        );
         assert!(again.is_nothing());
-        let lost = fleet.set_target(&TargetName::from("a"), Labels::new(), Vec::new(), TargetState::Lost, 99);
+        let lost = fleet.set_target(
+            &TargetName::from("a"),
+            Labels::new(),
+            Vec::new(),
+            TargetState::Lost,
+            99,
+        );
         assert!(!lost.is_nothing());
     }
 }

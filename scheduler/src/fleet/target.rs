@@ -83,11 +83,15 @@ impl Target {
 
     /// Whether the report counts this epoch of a workload's assignment.
     pub fn counts(&self, id: &WorkloadId, epoch: i64) -> bool {
-        self.counted.get(id).is_some_and(|counted| *counted >= epoch)
+        self.counted
+            .get(id)
+            .is_some_and(|counted| *counted >= epoch)
     }
 
     pub(crate) fn position(&self, name: &str) -> Option<usize> {
-        self.nodes.binary_search_by(|node| node.name.as_str().cmp(name)).ok()
+        self.nodes
+            .binary_search_by(|node| node.name.as_str().cmp(name))
+            .ok()
     }
 }
 
@@ -99,7 +103,10 @@ impl Node {
 
     /// Computes `free` anew.
     pub(super) fn settle(&mut self) {
-        self.free = self.reported.less(&self.assumed).lower(&self.allocatable.less(&self.claimed));
+        self.free = self
+            .reported
+            .less(&self.assumed)
+            .lower(&self.allocatable.less(&self.claimed));
     }
 }
 

@@ -120,6 +120,9 @@ pub struct Report {
 impl Decision {
     /// Pods that run or will, over all parts and roles.
     pub fn pods(&self) -> i64 {
-        self.parts.iter().map(|part| part.counts.values().sum::<i64>()).sum()
+        self.parts
+            .iter()
+            .map(|part| part.counts.values().sum::<i64>())
+            .sum()
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use placement_api::kinds::DivideBy;
 
+use super::Current;
 use super::fill::{Pick, places};
 use super::gang::Added;
 use super::needs::Needs;
@@ -11,7 +12,6 @@ use super::pick::pick;
 use super::spread::{self, Cell};
 use super::tree::Level;
 use super::webster::{Bin, add_by_rules, remove};
-use super::Current;
 use crate::fleet::{Fleet, TargetName, TargetState};
 
 /// Weights are divided among the targets of a Location by room, in units of this size.
@@ -19,7 +19,13 @@ const WEIGHT_UNIT: i128 = 1 << 40;
 
 /// Adds up to `more` replicas beside `base`: over the first tier that holds all of them, else over the tiers in their order as far
 /// as the room goes. `Err`: a spread rule cannot be met, by its position, with the number of groups that there are.
-pub(super) fn grow(fleet: &Fleet, needs: &Needs<'_>, base: &[&Current], tiers: &[Vec<TargetName>], more: i64) -> Result<Vec<Added>, (usize, usize)> {
+pub(super) fn grow(
+    fleet: &Fleet,
+    needs: &Needs<'_>,
+    base: &[&Current],
+    tiers: &[Vec<TargetName>],
+    more: i64,
+) -> Result<Vec<Added>, (usize, usize)> {
     let mut failed = None;
     let mut best: Option<(i64, Vec<Added>)> = None;
     for tier in tiers.iter().filter(|tier| !tier.is_empty()) {
@@ -41,11 +47,17 @@ pub(super) fn grow(fleet: &Fleet, needs: &Needs<'_>, base: &[&Current], tiers: &
     // No tier holds everything: together they hold the most.
     let all: Vec<TargetName> = tiers.iter().flatten().cloned().collect();
     let table = Table::new(fleet, needs, base, &all);
-    let together = if needs.request.spread.is_empty() { Ok(table.add_by_tier(needs, tiers, more)) } else { table.add(needs, more) };
+    let together = if needs.request.spread.is_empty() {
+        Ok(table.add_by_tier(needs, tiers, more))
+    } else {
+        table.add(needs, more)
+    };
     match (together, best) {
         (Ok(have), best) => {
             let added = table.added(fleet, needs, &have);
-            Ok(best.filter(|(most, _)| *most >= total(&added)).map_or(added, |(_, added)| added))
+            Ok(best
+                .filter(|(most, _)| *most >= total(&added))
+                .map_or(added, |(_, added)| added))
         }
         (Err(_), Some((_, added))) => Ok(added),
         (Err(rule), None) => Err(failed.unwrap_or(rule)),
@@ -53,20 +65,39 @@ pub(super) fn grow(fleet: &Fleet, needs: &Needs<'_>, base: &[&Current], tiers: &
 }
 
 /// Takes `fewer` replicas from `base`; returns what each target has then. What does not run anyway goes first, then the most loaded.
-pub(super) fn shrink(fleet: &Fleet, needs: &Needs<'_>, base: &[&Current], fewer: i64) -> BTreeMap<TargetName, i64> {
+pub(super) fn shrink(
+    fleet: &Fleet,
+    needs: &Needs<'_>,
+    base: &[&Current],
+    fewer: i64,
+) -> BTreeMap<TargetName, i64> {
     let mut left = fewer;
     let mut result = BTreeMap::new();
-    let rank = |part: &Current| match fleet.target(part.target.as_str()).map(|target| target.state) {
+    let rank = |part: &Current| match fleet
+        .target(part.target.as_str())
+        .map(|target| target.state)
+    {
         None | Some(TargetState::Lost | TargetState::Pending) => 0,
         Some(TargetState::Draining) => 1,
         Some(TargetState::Cordoned | TargetState::Ready) => 2,
     };
     for class in 0..3 {
-        let group: Vec<&Current> = base.iter().filter(|part| rank(part) == class).copied().collect();
+        let group: Vec<&Current> = base
+            .iter()
+            .filter(|part| rank(part) == class)
+            .copied()
+            .collect();
         let bin = |part: &&Current| {
             let have = replicas(needs, part);
-            let free: i64 = fleet.target(part.target.as_str()).map_or(0, |target| needs.sets[0].copies_on(target).iter().sum());
-            Bin { weight: i128::from(have + free), have, most: have, groups: Vec::new() }
+            let free: i64 = fleet
+                .target(part.target.as_str())
+                .map_or(0, |target| needs.sets[0].copies_on(target).iter().sum());
+            Bin {
+                weight: i128::from(have + free),
+                have,
+                most: have,
+                groups: Vec::new(),
+            }
         };
         let bins: Vec<Bin> = group.iter().map(bin).collect();
         let after = remove(&bins, left);
@@ -96,7 +127,11 @@ struct Table {
 
 impl Table {
     fn new(fleet: &Fleet, needs: &Needs<'_>, base: &[&Current], tier: &[TargetName]) -> Self {
-        let mut table = Self { cells: Vec::new(), have: Vec::new(), copies: BTreeMap::new() };
+        let mut table = Self {
+            cells: Vec::new(),
+            have: Vec::new(),
+            copies: BTreeMap::new(),
+        };
         for (name, target) in fleet.targets() {
             let part = base.iter().find(|part| part.target == *name);
             let open = tier.contains(name);
@@ -113,8 +148,16 @@ impl Table {
             let mut unknown = runs;
             for cell in &cells {
                 let named = part.map_or(0, |part| {
-                    let inside = |node: &str| target.position(node).is_some_and(|position| cell.nodes.contains(&position));
-                    part.nodes.iter().filter(|share| inside(&share.name)).map(|share| share.pods).sum::<i64>()
+                    let inside = |node: &str| {
+                        target
+                            .position(node)
+                            .is_some_and(|position| cell.nodes.contains(&position))
+                    };
+                    part.nodes
+                        .iter()
+                        .filter(|share| inside(&share.name))
+                        .map(|share| share.pods)
+                        .sum::<i64>()
                 });
                 table.have.push(named);
                 unknown -= named;
@@ -168,8 +211,21 @@ impl Table {
     fn added(&self, fleet: &Fleet, needs: &Needs<'_>, have: &[i64]) -> Vec<Added> {
         let mut added: BTreeMap<&TargetName, Added> = BTreeMap::new();
         for ((cell, before), after) in self.cells.iter().zip(&self.have).zip(have) {
-            let (Some(target), true) = (fleet.target(cell.target.as_str()), after > before) else { continue };
-            let picks = pick(&places(fleet, needs, target, 0, &cell.nodes, &self.copies[&cell.target]), after - before, needs.packing);
+            let (Some(target), true) = (fleet.target(cell.target.as_str()), after > before) else {
+                continue;
+            };
+            let picks = pick(
+                &places(
+                    fleet,
+                    needs,
+                    target,
+                    0,
+                    &cell.nodes,
+                    &self.copies[&cell.target],
+                ),
+                after - before,
+                needs.packing,
+            );
             let one = added.entry(&cell.target).or_insert_with(|| Added {
                 target: cell.target.clone(),
                 counts: vec![0],
@@ -177,7 +233,11 @@ impl Table {
                 level: Level::Target,
             });
             one.counts[0] += after - before;
-            one.picks.extend(picks.into_iter().map(|(node, pods)| Pick { set: 0, node, pods }));
+            one.picks.extend(
+                picks
+                    .into_iter()
+                    .map(|(node, pods)| Pick { set: 0, node, pods }),
+            );
             one.picks.sort_unstable();
         }
         added.into_values().collect()
@@ -187,7 +247,9 @@ impl Table {
 /// What the proportion follows.
 enum Weights<'a> {
     Room,
-    Given { by_target: BTreeMap<&'a TargetName, (i128, i128)> },
+    Given {
+        by_target: BTreeMap<&'a TargetName, (i128, i128)>,
+    },
 }
 
 impl<'a> Weights<'a> {
@@ -204,16 +266,22 @@ impl<'a> Weights<'a> {
                 keys.insert(&cell.target, key);
             }
         }
-        let weight = |key: &str| i128::from(needs.request.weights.get(key).copied().unwrap_or(0)) * WEIGHT_UNIT;
-        let by_target = keys.into_iter().map(|(target, key)| (target, (weight(key), sums[key].max(1)))).collect();
+        let weight = |key: &str| {
+            i128::from(needs.request.weights.get(key).copied().unwrap_or(0)) * WEIGHT_UNIT
+        };
+        let by_target = keys
+            .into_iter()
+            .map(|(target, key)| (target, (weight(key), sums[key].max(1))))
+            .collect();
         Self::Given { by_target }
     }
 
     fn of(&self, target: &TargetName, room: i64) -> i128 {
         match self {
             Self::Room => i128::from(room),
-            Self::Given { by_target } => by_target.get(target).map_or(0, |(weight, sum)| weight * i128::from(room) / sum),
+            Self::Given { by_target } => by_target
+                .get(target)
+                .map_or(0, |(weight, sum)| weight * i128::from(room) / sum),
         }
     }
 }
-

@@ -47,7 +47,10 @@ struct Has<'a> {
 /// Drafts the decision about one workload.
 pub(super) fn draft(fleet: &Fleet, needs: &Needs<'_>, hub_degraded: bool, now_ms: i64) -> Draft {
     let request = needs.request;
-    let mut draft = Draft { levels: levels(fleet, needs, now_ms), ..Draft::default() };
+    let mut draft = Draft {
+        levels: levels(fleet, needs, now_ms),
+        ..Draft::default()
+    };
     if request.finished {
         return draft;
     }
@@ -55,7 +58,10 @@ pub(super) fn draft(fleet: &Fleet, needs: &Needs<'_>, hub_degraded: bool, now_ms
         draft.notes.push((reason, message));
         return draft;
     }
-    let mut has = Has { base: Vec::new(), exits: Vec::new() };
+    let mut has = Has {
+        base: Vec::new(),
+        exits: Vec::new(),
+    };
     for part in request.current.iter().filter(|part| !part.evicting) {
         match standing(fleet, request, part, hub_degraded, now_ms) {
             Standing::Stays => has.base.push(part),
@@ -75,7 +81,8 @@ pub(super) fn draft(fleet: &Fleet, needs: &Needs<'_>, hub_degraded: bool, now_ms
         Strategy::Duplicate => duplicated(fleet, needs, &has, &tiers, &mut draft),
         Strategy::Divide | Strategy::Gang => ganged(fleet, needs, &has, &tiers, &mut draft),
     }
-    let missing = draft.missing.is_some() || draft.leaving.iter().any(|one| one.step == Step::Stuck);
+    let missing =
+        draft.missing.is_some() || draft.leaving.iter().any(|one| one.step == Step::Stuck);
     if missing {
         draft.wake_ms = earliest(draft.wake_ms, wake_of_waiting(needs, now_ms));
     }
@@ -92,14 +99,27 @@ fn held_back(needs: &Needs<'_>) -> Option<(Reason, String)> {
     if let Some(blocked) = &request.blocked {
         return Some(blocked.clone());
     }
-    request.suspended.then(|| (Reason::Suspended, "its object says that it is suspended".to_owned()))
+    request.suspended.then(|| {
+        (
+            Reason::Suspended,
+            "its object says that it is suspended".to_owned(),
+        )
+    })
 }
 
 /// Targets that may take new pods, in tiers, without those where an earlier part is still being taken away.
 fn open_tiers(fleet: &Fleet, needs: &Needs<'_>, now_ms: i64) -> Vec<Vec<TargetName>> {
-    let going: BTreeSet<&TargetName> = needs.request.current.iter().filter(|part| part.evicting).map(|part| &part.target).collect();
+    let going: BTreeSet<&TargetName> = needs
+        .request
+        .current
+        .iter()
+        .filter(|part| part.evicting)
+        .map(|part| &part.target)
+        .collect();
     let mut tiers = eligible::tiers(fleet, needs.request, now_ms);
-    tiers.iter_mut().for_each(|tier| tier.retain(|name| !going.contains(name)));
+    for tier in &mut tiers {
+        tier.retain(|name| !going.contains(name));
+    }
     tiers
 }
 
@@ -107,14 +127,29 @@ fn open_tiers(fleet: &Fleet, needs: &Needs<'_>, now_ms: i64) -> Vec<Vec<TargetNa
 fn wake_of_waiting(needs: &Needs<'_>, now_ms: i64) -> Option<i64> {
     let request = needs.request;
     let avoided = request.avoid.values().map(|avoid| avoid.until_ms);
-    let relaxed = request.topology.as_ref().and_then(|topology| topology.relax_after_ms).map(|after| request.waits_since_ms.saturating_add(after));
+    let relaxed = request
+        .topology
+        .as_ref()
+        .and_then(|topology| topology.relax_after_ms)
+        .map(|after| request.waits_since_ms.saturating_add(after));
     avoided.chain(relaxed).filter(|time| *time > now_ms).min()
 }
 
-fn divided(fleet: &Fleet, needs: &Needs<'_>, has: &Has<'_>, tiers: &[Vec<TargetName>], draft: &mut Draft) {
+fn divided(
+    fleet: &Fleet,
+    needs: &Needs<'_>,
+    has: &Has<'_>,
+    tiers: &[Vec<TargetName>],
+    draft: &mut Draft,
+) {
     let want = needs.wants()[0];
     let minimum = needs.sets[0].set.min_count.unwrap_or(1).clamp(0, want);
-    let count = |parts: &[&Current]| parts.iter().map(|part| divide::replicas(needs, part)).sum::<i64>();
+    let count = |parts: &[&Current]| {
+        parts
+            .iter()
+            .map(|part| divide::replicas(needs, part))
+            .sum::<i64>()
+    };
     let mut base = has.base.clone();
     if want == 0 {
         return divided_to_nothing(fleet, needs, has, tiers, draft);
@@ -135,13 +170,20 @@ fn divided(fleet: &Fleet, needs: &Needs<'_>, has: &Has<'_>, tiers: &[Vec<TargetN
         return replaced(&has.exits, &base, draft);
     }
     let refuge = divide::grow(fleet, needs, &base, tiers, more);
-    let found = |added: &Result<Vec<Added>, _>| added.as_ref().map_or(0, |added| added.iter().flat_map(|one| &one.counts).sum::<i64>());
+    let found = |added: &Result<Vec<Added>, _>| {
+        added.as_ref().map_or(0, |added| {
+            added.iter().flat_map(|one| &one.counts).sum::<i64>()
+        })
+    };
     if found(&refuge) == more {
         draft.added = refuge.unwrap_or_default();
         return exits(&has.exits, draft);
     }
     // Not everything has a place. What is only to move stays where it is; the rest takes what there is.
-    let (dead, movable): (Vec<_>, Vec<_>) = has.exits.iter().partition(|(_, exit)| exit.way == Way::Replace);
+    let (dead, movable): (Vec<_>, Vec<_>) = has
+        .exits
+        .iter()
+        .partition(|(_, exit)| exit.way == Way::Replace);
     draft.asked = vec![more];
     for (part, exit) in &movable {
         base.push(part);
@@ -149,22 +191,49 @@ fn divided(fleet: &Fleet, needs: &Needs<'_>, has: &Has<'_>, tiers: &[Vec<TargetN
     }
     let more = want - count(&base);
     let least = (minimum - count(&base)).max(1);
-    let partial = if movable.is_empty() { refuge } else { divide::grow(fleet, needs, &base, tiers, more.max(0)) };
+    let partial = if movable.is_empty() {
+        refuge
+    } else {
+        divide::grow(fleet, needs, &base, tiers, more.max(0))
+    };
     let placed = found(&partial);
     let rule = partial.as_ref().err().copied();
     if placed >= least && more > 0 {
         draft.added = partial.unwrap_or_default();
-        draft.leaving.extend(dead.iter().map(|(part, exit)| leaving(part, exit, Step::Now)));
+        draft.leaving.extend(
+            dead.iter()
+                .map(|(part, exit)| leaving(part, exit, Step::Now)),
+        );
     } else {
-        draft.leaving.extend(dead.iter().map(|(part, exit)| stuck(part, exit)));
+        draft
+            .leaving
+            .extend(dead.iter().map(|(part, exit)| stuck(part, exit)));
     }
     if let Some((rule, groups)) = rule {
-        draft.notes.push((Reason::SpreadImpossible, spread_impossible(needs, rule, groups)));
+        draft.notes.push((
+            Reason::SpreadImpossible,
+            spread_impossible(needs, rule, groups),
+        ));
     }
-    let room = || tiers.iter().flatten().filter_map(|name| fleet.target(name.as_str())).flat_map(|target| needs.sets[0].copies_on(target)).sum::<i64>();
+    let room = || {
+        tiers
+            .iter()
+            .flatten()
+            .filter_map(|name| fleet.target(name.as_str()))
+            .flat_map(|target| needs.sets[0].copies_on(target))
+            .sum::<i64>()
+    };
     if rule.is_none() && !needs.request.spread.is_empty() && room() >= more {
-        let keys: Vec<&str> = needs.request.spread.iter().map(|one| one.topology_key.as_str()).collect();
-        let message = format!("there is room, but the spread over {} leaves places for {placed} of {more} more", keys.join(", "));
+        let keys: Vec<&str> = needs
+            .request
+            .spread
+            .iter()
+            .map(|one| one.topology_key.as_str())
+            .collect();
+        let message = format!(
+            "there is room, but the spread over {} leaves places for {placed} of {more} more",
+            keys.join(", ")
+        );
         draft.notes.push((Reason::SpreadImpossible, message));
     }
     let missing = more - draft.added.iter().flat_map(|one| &one.counts).sum::<i64>();
@@ -174,22 +243,53 @@ fn divided(fleet: &Fleet, needs: &Needs<'_>, has: &Has<'_>, tiers: &[Vec<TargetN
 }
 
 /// No replicas wanted: one part stays, so that the object's status is still reported.
-fn divided_to_nothing(fleet: &Fleet, needs: &Needs<'_>, has: &Has<'_>, tiers: &[Vec<TargetName>], draft: &mut Draft) {
+fn divided_to_nothing(
+    fleet: &Fleet,
+    needs: &Needs<'_>,
+    has: &Has<'_>,
+    tiers: &[Vec<TargetName>],
+    draft: &mut Draft,
+) {
     let Some((first, rest)) = has.base.split_first() else {
         return ganged(fleet, needs, has, tiers, draft);
     };
     if divide::replicas(needs, first) > 0 {
         draft.shrunk.insert(first.target.clone(), vec![0]);
     }
-    draft.leaving.extend(rest.iter().map(|part| scaled_down(part)));
+    draft
+        .leaving
+        .extend(rest.iter().map(|part| scaled_down(part)));
     replaced(&has.exits, &[first], draft);
 }
 
-fn ganged(fleet: &Fleet, needs: &Needs<'_>, has: &Has<'_>, tiers: &[Vec<TargetName>], draft: &mut Draft) {
+fn ganged(
+    fleet: &Fleet,
+    needs: &Needs<'_>,
+    has: &Has<'_>,
+    tiers: &[Vec<TargetName>],
+    draft: &mut Draft,
+) {
     let runs = counts(needs, &has.base);
     let wants = needs.wants();
-    let more: Vec<i64> = wants.iter().zip(&runs).map(|(want, run)| (want - run).max(0)).collect();
-    let minimums: Vec<i64> = needs.minimums().iter().zip(&runs).map(|(min, run)| (min - run).max(0)).collect();
+    let more: Vec<i64> = wants
+        .iter()
+        .zip(&runs)
+        .map(|(want, run)| (want - run).max(0))
+        .collect();
+    let minimums: Vec<i64> = needs
+        .minimums()
+        .iter()
+        .zip(&runs)
+        .map(|(min, run)| (min - run).max(0))
+        .collect();
+    // Nobody moves in order to become smaller.
+    let moving = counts(needs, &still_running(has));
+    let minimums: Vec<i64> = minimums
+        .iter()
+        .zip(&moving)
+        .zip(&more)
+        .map(|((min, moving), more)| (*min).max(*moving).min(*more))
+        .collect();
     draft.asked.clone_from(&more);
     shrink_gang(needs, &has.base, &wants, draft);
     if !has.base.is_empty() && more.iter().all(|more| *more == 0) {
@@ -200,7 +300,14 @@ fn ganged(fleet: &Fleet, needs: &Needs<'_>, has: &Has<'_>, tiers: &[Vec<TargetNa
     if let Some(first) = has.base.first() {
         if needs.request.gang_per_target.is_none() {
             let here = |name: &&TargetName| has.base.iter().any(|part| part.target == **name);
-            grown = vec![tiers.iter().flatten().filter(here).cloned().collect::<Vec<_>>()];
+            grown = vec![
+                tiers
+                    .iter()
+                    .flatten()
+                    .filter(here)
+                    .cloned()
+                    .collect::<Vec<_>>(),
+            ];
             tiers = &grown;
             draft.only = Some(has.base.iter().map(|part| part.target.clone()).collect());
         }
@@ -212,32 +319,64 @@ fn ganged(fleet: &Fleet, needs: &Needs<'_>, has: &Has<'_>, tiers: &[Vec<TargetNa
             }
         }
     }
-    let ask = Ask { wants: more.clone(), minimums, tiers, levels: draft.levels.clone(), within: draft.within.clone() };
-    match gang(fleet, needs, &ask) {
-        Some(added) => {
-            let missing: Vec<i64> =
-                more.iter().enumerate().map(|(set, more)| more - added.iter().map(|one| one.counts[set]).sum::<i64>()).collect();
-            draft.missing = missing.iter().any(|missing| *missing > 0).then_some(missing);
-            draft.added = added;
-            exits(&has.exits, draft);
-        }
-        None => {
-            draft.leaving.extend(has.exits.iter().map(|(part, exit)| stuck(part, exit)));
-            // What is only to move still runs.
-            let moving: Vec<&Current> = has.exits.iter().filter(|(_, exit)| exit.way != Way::Replace).map(|(part, _)| *part).collect();
-            let runs = counts(needs, &moving);
-            let missing: Vec<i64> = more.iter().zip(&runs).map(|(more, run)| (more - run).max(0)).collect();
-            if moving.is_empty() || missing.iter().any(|missing| *missing > 0) {
-                draft.missing = Some(missing);
-            }
-        }
+    let ask = Ask {
+        wants: more.clone(),
+        minimums,
+        tiers,
+        levels: draft.levels.clone(),
+        within: draft.within.clone(),
+    };
+    if let Some(added) = gang(fleet, needs, &ask) {
+        let placed = |set: usize| added.iter().map(|one| one.counts[set]).sum::<i64>();
+        let missing: Vec<i64> = more
+            .iter()
+            .enumerate()
+            .map(|(set, more)| more - placed(set))
+            .collect();
+        draft.missing = missing
+            .iter()
+            .any(|missing| *missing > 0)
+            .then_some(missing);
+        draft.added = added;
+        return exits(&has.exits, draft);
     }
+    draft
+        .leaving
+        .extend(has.exits.iter().map(|(part, exit)| stuck(part, exit)));
+    // What is only to move still runs.
+    let moving = still_running(has);
+    let runs = counts(needs, &moving);
+    let missing: Vec<i64> = more
+        .iter()
+        .zip(&runs)
+        .map(|(more, run)| (more - run).max(0))
+        .collect();
+    if moving.is_empty() || missing.iter().any(|missing| *missing > 0) {
+        draft.missing = Some(missing);
+    }
+}
+
+/// Parts that run and should move.
+fn still_running<'a>(has: &Has<'a>) -> Vec<&'a Current> {
+    has.exits
+        .iter()
+        .filter(|(_, exit)| exit.way != Way::Replace)
+        .map(|(part, _)| *part)
+        .collect()
 }
 
 /// The domain of a part; a level that its nodes have no label for belongs to it too.
 fn domain(fleet: &Fleet, needs: &Needs<'_>, part: &Current) -> Within {
-    let mut within: Within = part.domain.iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect();
-    let asked = needs.request.topology.as_ref().map(|topology| super::tree::asked(fleet.levels(), topology));
+    let mut within: Within = part
+        .domain
+        .iter()
+        .map(|(key, value)| (key.clone(), Some(value.clone())))
+        .collect();
+    let asked = needs
+        .request
+        .topology
+        .as_ref()
+        .map(|topology| super::tree::asked(fleet.levels(), topology));
     if let (Some(Level::Depth(depth)), false) = (asked, within.is_empty()) {
         for key in &fleet.levels()[..=depth] {
             within.entry(key.clone()).or_insert(None);
@@ -247,7 +386,13 @@ fn domain(fleet: &Fleet, needs: &Needs<'_>, part: &Current) -> Within {
 }
 
 /// Whole copies: each part by itself is a gang on its target.
-fn duplicated(fleet: &Fleet, needs: &Needs<'_>, has: &Has<'_>, tiers: &[Vec<TargetName>], draft: &mut Draft) {
+fn duplicated(
+    fleet: &Fleet,
+    needs: &Needs<'_>,
+    has: &Has<'_>,
+    tiers: &[Vec<TargetName>],
+    draft: &mut Draft,
+) {
     let wants = needs.wants();
     draft.asked.clone_from(&wants);
     let mut missing = vec![0; wants.len()];
@@ -256,25 +401,47 @@ fn duplicated(fleet: &Fleet, needs: &Needs<'_>, has: &Has<'_>, tiers: &[Vec<Targ
     }
     let mut copy = |draft: &mut Draft, target: &TargetName, more: Vec<i64>, minimums: Vec<i64>| {
         let tiers = [vec![target.clone()]];
-        let ask = Ask { wants: more.clone(), minimums, tiers: &tiers, levels: draft.levels.clone(), within: Within::new() };
+        let ask = Ask {
+            wants: more.clone(),
+            minimums,
+            tiers: &tiers,
+            levels: draft.levels.clone(),
+            within: Within::new(),
+        };
         match gang(fleet, needs, &ask) {
             Some(added) => draft.added.extend(added),
-            None => missing.iter_mut().zip(&more).for_each(|(missing, more)| *missing += more),
+            None => missing
+                .iter_mut()
+                .zip(&more)
+                .for_each(|(missing, more)| *missing += more),
         }
     };
     for part in &has.base {
         shrink_gang(needs, &[part], &wants, draft);
         let runs = counts(needs, &[part]);
-        let more: Vec<i64> = wants.iter().zip(&runs).map(|(want, run)| (want - run).max(0)).collect();
+        let more: Vec<i64> = wants
+            .iter()
+            .zip(&runs)
+            .map(|(want, run)| (want - run).max(0))
+            .collect();
         if more.iter().any(|more| *more > 0) {
             copy(draft, &part.target, more.clone(), more);
         }
     }
-    let untainted = |name: &&TargetName| fleet.target(name.as_str()).is_some_and(|target| super::needs::soft_taints(&needs.request.tolerations, &target.taints) == 0);
+    let untainted = |name: &&TargetName| {
+        fleet.target(name.as_str()).is_some_and(|target| {
+            super::needs::soft_taints(&needs.request.tolerations, &target.taints) == 0
+        })
+    };
     let mut targets: Vec<&TargetName> = tiers.iter().flatten().filter(untainted).collect();
     targets.sort_unstable();
     for target in targets {
-        if !needs.request.current.iter().any(|part| part.target == *target) {
+        if !needs
+            .request
+            .current
+            .iter()
+            .any(|part| part.target == *target)
+        {
             copy(draft, target, wants.clone(), wants.clone());
         }
     }
@@ -289,8 +456,14 @@ fn shrink_gang(needs: &Needs<'_>, parts: &[&Current], wants: &[i64], draft: &mut
     let mut left = wants.to_vec();
     for part in parts {
         let has = counts(needs, &[part]);
-        let keeps: Vec<i64> = has.iter().zip(&left).map(|(has, left)| (*has).min(*left)).collect();
-        left.iter_mut().zip(&keeps).for_each(|(left, keeps)| *left -= keeps);
+        let keeps: Vec<i64> = has
+            .iter()
+            .zip(&left)
+            .map(|(has, left)| (*has).min(*left))
+            .collect();
+        left.iter_mut()
+            .zip(&keeps)
+            .for_each(|(left, keeps)| *left -= keeps);
         if keeps != has {
             if keeps.iter().all(|keeps| *keeps == 0) && parts.len() > 1 {
                 draft.leaving.push(scaled_down(part));
@@ -303,14 +476,23 @@ fn shrink_gang(needs: &Needs<'_>, parts: &[&Current], wants: &[i64], draft: &mut
 
 /// Pods by role over these parts.
 fn counts(needs: &Needs<'_>, parts: &[&Current]) -> Vec<i64> {
-    let count = |name: &str| parts.iter().map(|part| part.counts.get(name).copied().unwrap_or(0)).sum();
+    let count = |name: &str| {
+        parts
+            .iter()
+            .map(|part| part.counts.get(name).copied().unwrap_or(0))
+            .sum()
+    };
     needs.sets.iter().map(|need| count(&need.name)).collect()
 }
 
 /// All that leaves has a new place that was found just now.
 fn exits(exits: &[(&Current, Exit)], draft: &mut Draft) {
     for (part, exit) in exits {
-        let step = if exit.way == Way::MakeFirst { Step::WhenReplaced } else { Step::Now };
+        let step = if exit.way == Way::MakeFirst {
+            Step::WhenReplaced
+        } else {
+            Step::Now
+        };
         draft.leaving.push(leaving(part, exit, step));
     }
 }
@@ -319,13 +501,22 @@ fn exits(exits: &[(&Current, Exit)], draft: &mut Draft) {
 fn replaced(exits: &[(&Current, Exit)], base: &[&Current], draft: &mut Draft) {
     let healthy = base.iter().all(|part| part.started && part.healthy);
     for (part, exit) in exits {
-        let step = if exit.way == Way::MakeFirst && !healthy { Step::WhenReplaced } else { Step::Now };
+        let step = if exit.way == Way::MakeFirst && !healthy {
+            Step::WhenReplaced
+        } else {
+            Step::Now
+        };
         draft.leaving.push(leaving(part, exit, step));
     }
 }
 
 fn leaving(part: &Current, exit: &Exit, step: Step) -> Leaving {
-    Leaving { target: part.target.clone(), reason: exit.reason, step, message: exit.message.clone() }
+    Leaving {
+        target: part.target.clone(),
+        reason: exit.reason,
+        step,
+        message: exit.message.clone(),
+    }
 }
 
 fn stuck(part: &Current, exit: &Exit) -> Leaving {
@@ -333,12 +524,22 @@ fn stuck(part: &Current, exit: &Exit) -> Leaving {
 }
 
 fn scaled_down(part: &Current) -> Leaving {
-    Leaving { target: part.target.clone(), reason: Reason::Placed, step: Step::Now, message: "scaled down: not needed any more".to_owned() }
+    Leaving {
+        target: part.target.clone(),
+        reason: Reason::Placed,
+        step: Step::Now,
+        message: "scaled down: not needed any more".to_owned(),
+    }
 }
 
 fn spread_impossible(needs: &Needs<'_>, rule: usize, groups: usize) -> String {
-    let Some(one) = needs.request.spread.get(rule) else { return String::new() };
+    let Some(one) = needs.request.spread.get(rule) else {
+        return String::new();
+    };
     let there = words::many(i64::try_from(groups).unwrap_or(i64::MAX), "group");
     let least = one.min_groups.unwrap_or(1);
-    format!("must be spread over at least {least} values of {}, and there are {there} with room", one.topology_key)
+    format!(
+        "must be spread over at least {least} values of {}, and there are {there} with room",
+        one.topology_key
+    )
 }

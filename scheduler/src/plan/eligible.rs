@@ -26,26 +26,52 @@ pub(super) fn tier_of(fleet: &Fleet, request: &Request, target: &Target) -> Opti
     if request.tiers.is_empty() {
         return Some(0);
     }
-    request.tiers.iter().position(|name| fleet.location(name).is_some_and(|selector| selector.matches(&target.labels)))
+    request.tiers.iter().position(|name| {
+        fleet
+            .location(name)
+            .is_some_and(|selector| selector.matches(&target.labels))
+    })
 }
 
 /// What keeps the workload away from a target; of several obstacles the hardest to overcome.
-pub(super) fn obstacle(fleet: &Fleet, request: &Request, name: &TargetName, target: &Target, now_ms: i64) -> Option<(Reason, String)> {
+pub(super) fn obstacle(
+    fleet: &Fleet,
+    request: &Request,
+    name: &TargetName,
+    target: &Target,
+    now_ms: i64,
+) -> Option<(Reason, String)> {
     let mut found: Vec<(Reason, String)> = Vec::new();
     if tier_of(fleet, request, target).is_none() {
         return Some((Reason::NoLocation, words::not_in(fleet, &request.tiers)));
     }
-    if let Some(avoid) = request.avoid.get(name).filter(|avoid| avoid.until_ms > now_ms) {
+    if let Some(avoid) = request
+        .avoid
+        .get(name)
+        .filter(|avoid| avoid.until_ms > now_ms)
+    {
         found.push((Reason::RefusedByTarget, words::refused(avoid, now_ms)));
     }
     if let Err(taint) = tolerates(&request.tolerations, &target.taints, BLOCKING) {
-        found.push((Reason::TaintNotTolerated, format!("taint {} is not tolerated", words::taint(taint))));
+        found.push((
+            Reason::TaintNotTolerated,
+            format!("taint {} is not tolerated", words::taint(taint)),
+        ));
     }
     match target.state {
         TargetState::Ready => {}
-        TargetState::Pending => found.push((Reason::NoLocation, "registered, but its agent has not reported yet".to_owned())),
-        TargetState::Cordoned => found.push((Reason::TargetCordoned, "cordoned: takes nothing new".to_owned())),
-        TargetState::Draining => found.push((Reason::TargetCordoned, "being drained: takes nothing new".to_owned())),
+        TargetState::Pending => found.push((
+            Reason::NoLocation,
+            "registered, but its agent has not reported yet".to_owned(),
+        )),
+        TargetState::Cordoned => found.push((
+            Reason::TargetCordoned,
+            "cordoned: takes nothing new".to_owned(),
+        )),
+        TargetState::Draining => found.push((
+            Reason::TargetCordoned,
+            "being drained: takes nothing new".to_owned(),
+        )),
         TargetState::Lost => {
             let age = words::span(now_ms.saturating_sub(target.last_contact_ms));
             found.push((Reason::TargetLost, format!("lost: last contact {age} ago")));
@@ -62,6 +88,11 @@ pub(super) fn obstacle(fleet: &Fleet, request: &Request, name: &TargetName, targ
 
 /// The taint that drives running pods away.
 pub(super) fn driven_away(request: &Request, target: &Target) -> Option<String> {
-    let taint = tolerates(&request.tolerations, &target.taints, &[TaintEffect::NoExecute]).err()?;
+    let taint = tolerates(
+        &request.tolerations,
+        &target.taints,
+        &[TaintEffect::NoExecute],
+    )
+    .err()?;
     Some(words::taint(taint))
 }

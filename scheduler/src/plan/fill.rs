@@ -24,47 +24,107 @@ pub(super) struct Pick {
 }
 
 /// Places on one role's terms.
-pub(super) fn places(fleet: &Fleet, needs: &Needs<'_>, target: &Target, set: usize, nodes: &[usize], copies: &[i64]) -> Vec<Place> {
+pub(super) fn places(
+    fleet: &Fleet,
+    needs: &Needs<'_>,
+    target: &Target,
+    set: usize,
+    nodes: &[usize],
+    copies: &[i64],
+) -> Vec<Place> {
     let need = &needs.sets[set];
     let place = |node: &usize| {
         let there = &target.node_list()[*node];
-        Place { index: *node, copies: copies[*node], avoidance: need.avoidance(there, fleet), free: there.free.get(need.main) }
+        Place {
+            index: *node,
+            copies: copies[*node],
+            avoidance: need.avoidance(there, fleet),
+            free: there.free.get(need.main),
+        }
     };
-    nodes.iter().filter(|node| copies[**node] > 0).map(place).collect()
+    nodes
+        .iter()
+        .filter(|node| copies[**node] > 0)
+        .map(place)
+        .collect()
 }
 
 /// Puts `wants` pods of each role on these nodes, all or nothing.
-pub(super) fn fill(fleet: &Fleet, needs: &Needs<'_>, target: &Target, nodes: &[usize], wants: &[i64], packing: Packing) -> Option<Vec<Pick>> {
+pub(super) fn fill(
+    fleet: &Fleet,
+    needs: &Needs<'_>,
+    target: &Target,
+    nodes: &[usize],
+    wants: &[i64],
+    packing: Packing,
+) -> Option<Vec<Pick>> {
     let active: Vec<usize> = (0..wants.len()).filter(|set| wants[*set] > 0).collect();
     if let [set] = active[..] {
         let copies = needs.sets[set].copies_on(target);
-        let picked = pick(&places(fleet, needs, target, set, nodes, &copies), wants[set], packing);
+        let picked = pick(
+            &places(fleet, needs, target, set, nodes, &copies),
+            wants[set],
+            packing,
+        );
         let held: i64 = picked.iter().map(|(_, pods)| pods).sum();
-        return (held == wants[set]).then(|| picked.into_iter().map(|(node, pods)| Pick { set, node, pods }).collect());
+        return (held == wants[set]).then(|| {
+            picked
+                .into_iter()
+                .map(|(node, pods)| Pick { set, node, pods })
+                .collect()
+        });
     }
     let mut trial = Trial::new(needs, target, nodes);
-    if active.iter().any(|set| nodes.iter().map(|node| trial.copies(*set, *node)).sum::<i64>() < wants[*set]) {
+    if active.iter().any(|set| {
+        nodes
+            .iter()
+            .map(|node| trial.copies(*set, *node))
+            .sum::<i64>()
+            < wants[*set]
+    }) {
         return None;
     }
     let mut order = active.clone();
     order.sort_by_key(|set| std::cmp::Reverse(trial.weight(*set)));
     trial
         .greedy(fleet, &order, wants, packing)
-        .or_else(|| trial.greedy(fleet, &order.iter().rev().copied().collect::<Vec<_>>(), wants, packing))
+        .or_else(|| {
+            trial.greedy(
+                fleet,
+                &order.iter().rev().copied().collect::<Vec<_>>(),
+                wants,
+                packing,
+            )
+        })
         .or_else(|| trial.search(&order, wants))
 }
 
 /// Adds as many pods of each role as fit, up to `wants`, to what is already picked.
-pub(super) fn extend(fleet: &Fleet, needs: &Needs<'_>, target: &Target, nodes: &[usize], have: &mut Vec<Pick>, wants: &[i64], packing: Packing) {
+pub(super) fn extend(
+    fleet: &Fleet,
+    needs: &Needs<'_>,
+    target: &Target,
+    nodes: &[usize],
+    have: &mut Vec<Pick>,
+    wants: &[i64],
+    packing: Packing,
+) {
     let mut trial = Trial::new(needs, target, nodes);
     for one in have.iter() {
         trial.take(one.set, one.node, one.pods);
     }
-    for set in 0..wants.len() {
-        let had: i64 = have.iter().filter(|one| one.set == set).map(|one| one.pods).sum();
-        for (node, pods) in trial.pick(fleet, set, wants[set] - had, packing) {
+    for (set, want) in wants.iter().enumerate() {
+        let had: i64 = have
+            .iter()
+            .filter(|one| one.set == set)
+            .map(|one| one.pods)
+            .sum();
+        for (node, pods) in trial.pick(fleet, set, want - had, packing) {
             trial.take(set, node, pods);
-            match have.iter_mut().find(|one| one.set == set && one.node == node) {
+            match have
+                .iter_mut()
+                .find(|one| one.set == set && one.node == node)
+            {
                 Some(one) => one.pods += pods,
                 None => have.push(Pick { set, node, pods }),
             }
@@ -85,13 +145,38 @@ struct Trial<'a> {
 
 impl<'a> Trial<'a> {
     fn new(needs: &'a Needs<'a>, target: &'a Target, nodes: &'a [usize]) -> Self {
-        let allowed = needs.sets.iter().map(|need| target.node_list().iter().map(|node| need.copies(node) > 0).collect()).collect();
-        let free = target.node_list().iter().map(|node| node.free.clone()).collect();
-        Self { needs, target, nodes, free, allowed, steps: 0 }
+        let allowed = needs
+            .sets
+            .iter()
+            .map(|need| {
+                target
+                    .node_list()
+                    .iter()
+                    .map(|node| need.copies(node) > 0)
+                    .collect()
+            })
+            .collect();
+        let free = target
+            .node_list()
+            .iter()
+            .map(|node| node.free.clone())
+            .collect();
+        Self {
+            needs,
+            target,
+            nodes,
+            free,
+            allowed,
+            steps: 0,
+        }
     }
 
     fn copies(&self, set: usize, node: usize) -> i64 {
-        if self.allowed[set][node] { self.needs.sets[set].demand.copies_in(&self.free[node]) } else { 0 }
+        if self.allowed[set][node] {
+            self.needs.sets[set].demand.copies_in(&self.free[node])
+        } else {
+            0
+        }
     }
 
     fn take(&mut self, set: usize, node: usize, pods: i64) {
@@ -101,15 +186,33 @@ impl<'a> Trial<'a> {
     /// Size of a pod: devices first.
     fn weight(&self, set: usize) -> (i64, i64) {
         let need = &self.needs.sets[set];
-        (need.devices.iter().map(|number| need.demand.get(*number)).sum(), need.demand.get(need.main))
+        (
+            need.devices
+                .iter()
+                .map(|number| need.demand.get(*number))
+                .sum(),
+            need.demand.get(need.main),
+        )
     }
 
     fn pick(&self, fleet: &Fleet, set: usize, want: i64, packing: Packing) -> Vec<(usize, i64)> {
-        let copies: Vec<i64> = (0..self.free.len()).map(|node| self.copies(set, node)).collect();
-        pick(&places(fleet, self.needs, self.target, set, self.nodes, &copies), want, packing)
+        let copies: Vec<i64> = (0..self.free.len())
+            .map(|node| self.copies(set, node))
+            .collect();
+        pick(
+            &places(fleet, self.needs, self.target, set, self.nodes, &copies),
+            want,
+            packing,
+        )
     }
 
-    fn greedy(&mut self, fleet: &Fleet, order: &[usize], wants: &[i64], packing: Packing) -> Option<Vec<Pick>> {
+    fn greedy(
+        &mut self,
+        fleet: &Fleet,
+        order: &[usize],
+        wants: &[i64],
+        packing: Packing,
+    ) -> Option<Vec<Pick>> {
         let mut picks = Vec::new();
         let mut whole = true;
         for &set in order {
@@ -142,7 +245,15 @@ impl<'a> Trial<'a> {
     }
 
     /// Puts `left` pods of `set` on the nodes from position `from` on, then the other roles.
-    fn descend(&mut self, set: usize, rest: &[usize], from: usize, left: i64, wants: &[i64], picks: &mut Vec<Pick>) -> bool {
+    fn descend(
+        &mut self,
+        set: usize,
+        rest: &[usize],
+        from: usize,
+        left: i64,
+        wants: &[i64],
+        picks: &mut Vec<Pick>,
+    ) -> bool {
         self.steps += 1;
         if self.steps > BUDGET {
             return false;
@@ -153,8 +264,13 @@ impl<'a> Trial<'a> {
                 Some((next, rest)) => self.descend(*next, rest, 0, wants[*next], wants, picks),
             };
         }
-        let Some(&node) = self.nodes.get(from) else { return false };
-        let later: i64 = self.nodes[from + 1..].iter().map(|node| self.copies(set, *node)).sum();
+        let Some(&node) = self.nodes.get(from) else {
+            return false;
+        };
+        let later: i64 = self.nodes[from + 1..]
+            .iter()
+            .map(|node| self.copies(set, *node))
+            .sum();
         let most = self.copies(set, node).min(left);
         for pods in ((left - later).max(0)..=most).rev() {
             self.take(set, node, pods);

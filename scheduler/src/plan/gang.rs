@@ -48,8 +48,16 @@ struct Score {
 /// Levels at which the pods of a request may be held together, the narrowest first.
 pub(super) fn levels(fleet: &Fleet, needs: &Needs<'_>, now_ms: i64) -> Vec<Level> {
     // Without pods there is nothing to hold together.
-    let topology = needs.request.topology.as_ref().filter(|_| needs.request.pods() > 0);
-    let mut levels = climb(fleet.levels(), topology, now_ms.saturating_sub(needs.request.waits_since_ms));
+    let topology = needs
+        .request
+        .topology
+        .as_ref()
+        .filter(|_| needs.request.pods() > 0);
+    let mut levels = climb(
+        fleet.levels(),
+        topology,
+        now_ms.saturating_sub(needs.request.waits_since_ms),
+    );
     if let Some(topology) = topology
         && needs.request.packing == Some(Packing::Spread)
     {
@@ -74,25 +82,58 @@ pub(super) fn gang(fleet: &Fleet, needs: &Needs<'_>, ask: &Ask<'_>) -> Option<Ve
     if ask.minimums == ask.wants {
         return None;
     }
-    let parts = ask.tiers.iter().filter_map(|tier| partial(fleet, needs, ask, tier));
+    let parts = ask
+        .tiers
+        .iter()
+        .filter_map(|tier| partial(fleet, needs, ask, tier));
     // Of equal ones the first tier's.
     let total = |added: &Added| added.counts.iter().sum::<i64>();
-    parts.reduce(|best, next| if total(&next) > total(&best) { next } else { best }).map(|added| vec![added])
+    parts
+        .reduce(|best, next| {
+            if total(&next) > total(&best) {
+                next
+            } else {
+                best
+            }
+        })
+        .map(|added| vec![added])
 }
 
 /// Positions of the nodes inside the domain of what already runs.
 pub(super) fn nodes_within(target: &Target, within: &Within) -> Vec<usize> {
-    let inside = |labels: &placement_api::selector::Labels| within.iter().all(|(key, value)| labels.get(key) == value.as_ref());
+    let inside = |labels: &placement_api::selector::Labels| {
+        within
+            .iter()
+            .all(|(key, value)| labels.get(key) == value.as_ref())
+    };
     let nodes = target.node_list().iter().enumerate();
-    nodes.filter(|(_, node)| node.unusable.is_none() && inside(&node.labels)).map(|(index, _)| index).collect()
+    nodes
+        .filter(|(_, node)| node.unusable.is_none() && inside(&node.labels))
+        .map(|(index, _)| index)
+        .collect()
 }
 
 /// Domains of a level, by path.
-pub(super) fn domains_of(fleet: &Fleet, level: &Level, target: &Target, nodes: &[usize]) -> Vec<(Vec<String>, Vec<usize>)> {
+pub(super) fn domains_of(
+    fleet: &Fleet,
+    level: &Level,
+    target: &Target,
+    nodes: &[usize],
+) -> Vec<(Vec<String>, Vec<usize>)> {
     match level {
         Level::Target => vec![(Vec::new(), nodes.to_vec())],
-        Level::Node => nodes.iter().map(|node| (vec![target.node_list()[*node].name().to_string()], vec![*node])).collect(),
-        _ => domains(fleet.levels(), level, target, nodes).into_iter().collect(),
+        Level::Node => nodes
+            .iter()
+            .map(|node| {
+                (
+                    vec![target.node_list()[*node].name().to_string()],
+                    vec![*node],
+                )
+            })
+            .collect(),
+        _ => domains(fleet.levels(), level, target, nodes)
+            .into_iter()
+            .collect(),
     }
 }
 
@@ -100,7 +141,11 @@ fn whole(fleet: &Fleet, needs: &Needs<'_>, ask: &Ask<'_>, tier: &[TargetName]) -
     if spread::beyond_one_target(fleet, needs).is_some() {
         return None;
     }
-    let seen: Vec<Seen<'_>> = tier.iter().filter_map(|name| Seen::new(fleet, needs, ask, name)).filter(|one| one.may_hold(&one.nodes, &ask.wants)).collect();
+    let seen: Vec<Seen<'_>> = tier
+        .iter()
+        .filter_map(|name| Seen::new(fleet, needs, ask, name))
+        .filter(|one| one.may_hold(&one.nodes, &ask.wants))
+        .collect();
     for level in &ask.levels {
         let mut best: Option<(Score, &Seen<'_>, Vec<usize>)> = None;
         for one in &seen {
@@ -110,28 +155,48 @@ fn whole(fleet: &Fleet, needs: &Needs<'_>, ask: &Ask<'_>, tier: &[TargetName]) -
                 }
                 let score = one.score(fleet, needs, &nodes, &ask.wants, path);
                 let better = best.as_ref().is_none_or(|(least, ..)| score < *least);
-                if better && (one.exact(needs) || seat(fleet, needs, one.target, &nodes, &ask.wants).is_some()) {
+                if better
+                    && (one.exact(needs)
+                        || seat(fleet, needs, one.target, &nodes, &ask.wants).is_some())
+                {
                     best = Some((score, one, nodes));
                 }
             }
         }
         if let Some((_, one, nodes)) = best {
             let picks = arrange(fleet, needs, one.target, level, &nodes, &ask.wants)?;
-            return Some(Added { target: one.name.clone(), counts: ask.wants.clone(), picks, level: level.clone() });
+            return Some(Added {
+                target: one.name.clone(),
+                counts: ask.wants.clone(),
+                picks,
+                level: level.clone(),
+            });
         }
     }
     None
 }
 
 /// A gang over several targets, the fewest that hold it, with at least `gang_per_target` pods in each.
-fn over_several(fleet: &Fleet, needs: &Needs<'_>, ask: &Ask<'_>, tier: &[TargetName]) -> Option<Vec<Added>> {
+fn over_several(
+    fleet: &Fleet,
+    needs: &Needs<'_>,
+    ask: &Ask<'_>,
+    tier: &[TargetName],
+) -> Option<Vec<Added>> {
     let least = needs.request.gang_per_target?.max(1);
     if !ask.levels.contains(&Level::Target) {
         return None;
     }
     let leading = needs.leading();
-    let mut seen: Vec<Seen<'_>> = tier.iter().filter_map(|name| Seen::new(fleet, needs, ask, name)).collect();
-    seen.sort_by(|a, b| b.total(leading).cmp(&a.total(leading)).then(a.name.cmp(b.name)));
+    let mut seen: Vec<Seen<'_>> = tier
+        .iter()
+        .filter_map(|name| Seen::new(fleet, needs, ask, name))
+        .collect();
+    seen.sort_by(|a, b| {
+        b.total(leading)
+            .cmp(&a.total(leading))
+            .then(a.name.cmp(b.name))
+    });
     if spread::over_targets(fleet, needs) && needs.sets.len() == 1 {
         return spread::gang(fleet, needs, tier, ask.wants[0], least);
     }
@@ -139,12 +204,30 @@ fn over_several(fleet: &Fleet, needs: &Needs<'_>, ask: &Ask<'_>, tier: &[TargetN
     let mut parts: Vec<(usize, Vec<i64>)> = Vec::new();
     for (position, one) in seen.iter().enumerate() {
         let mut picks = Vec::new();
-        extend(fleet, needs, one.target, &one.nodes, &mut picks, &left, needs.packing);
-        let counts: Vec<i64> = (0..left.len()).map(|set| picks.iter().filter(|pick| pick.set == set).map(|pick| pick.pods).sum()).collect();
+        extend(
+            fleet,
+            needs,
+            one.target,
+            &one.nodes,
+            &mut picks,
+            &left,
+            needs.packing,
+        );
+        let counts: Vec<i64> = (0..left.len())
+            .map(|set| {
+                picks
+                    .iter()
+                    .filter(|pick| pick.set == set)
+                    .map(|pick| pick.pods)
+                    .sum()
+            })
+            .collect();
         if counts.iter().sum::<i64>() < least {
             continue;
         }
-        left.iter_mut().zip(&counts).for_each(|(left, taken)| *left -= taken);
+        left.iter_mut()
+            .zip(&counts)
+            .for_each(|(left, taken)| *left -= taken);
         parts.push((position, counts));
         let rest: i64 = left.iter().sum();
         if rest == 0 {
@@ -162,39 +245,87 @@ fn over_several(fleet: &Fleet, needs: &Needs<'_>, ask: &Ask<'_>, tier: &[TargetN
     }
     let added = parts.into_iter().map(|(position, counts)| {
         let one = &seen[position];
-        let picks = arrange(fleet, needs, one.target, &Level::Target, &one.nodes, &counts)?;
-        Some(Added { target: one.name.clone(), counts, picks, level: Level::Target })
+        let picks = arrange(
+            fleet,
+            needs,
+            one.target,
+            &Level::Target,
+            &one.nodes,
+            &counts,
+        )?;
+        Some(Added {
+            target: one.name.clone(),
+            counts,
+            picks,
+            level: Level::Target,
+        })
     });
     added.collect()
 }
 
 /// The domain that holds the most of an elastic gang, if it is enough.
 fn partial(fleet: &Fleet, needs: &Needs<'_>, ask: &Ask<'_>, tier: &[TargetName]) -> Option<Added> {
-    let level = ask.levels.last().filter(|_| spread::beyond_one_target(fleet, needs).is_none())?;
+    let level = ask
+        .levels
+        .last()
+        .filter(|_| spread::beyond_one_target(fleet, needs).is_none())?;
     let mut best: Option<(i64, Added)> = None;
     for name in tier {
-        let Some(one) = Seen::new(fleet, needs, ask, name) else { continue };
+        let Some(one) = Seen::new(fleet, needs, ask, name) else {
+            continue;
+        };
         if !one.may_hold(&one.nodes, &ask.minimums) {
             continue;
         }
         for (_, nodes) in domains_of(fleet, level, one.target, &one.nodes) {
-            let Some(mut picks) = seat(fleet, needs, one.target, &nodes, &ask.minimums) else { continue };
+            let Some(mut picks) = seat(fleet, needs, one.target, &nodes, &ask.minimums) else {
+                continue;
+            };
             if !spread::over_nodes(fleet, needs) {
-                extend(fleet, needs, one.target, &nodes, &mut picks, &ask.wants, needs.packing);
+                extend(
+                    fleet,
+                    needs,
+                    one.target,
+                    &nodes,
+                    &mut picks,
+                    &ask.wants,
+                    needs.packing,
+                );
             }
-            let count = |set| picks.iter().filter(|pick: &&Pick| pick.set == set).map(|pick| pick.pods).sum::<i64>();
+            let count = |set| {
+                picks
+                    .iter()
+                    .filter(|pick: &&Pick| pick.set == set)
+                    .map(|pick| pick.pods)
+                    .sum::<i64>()
+            };
             let counts: Vec<i64> = (0..ask.wants.len()).map(count).collect();
             let total = counts.iter().sum();
             if best.as_ref().is_none_or(|(most, _)| total > *most) {
-                best = Some((total, Added { target: name.clone(), counts, picks, level: level.clone() }));
+                best = Some((
+                    total,
+                    Added {
+                        target: name.clone(),
+                        counts,
+                        picks,
+                        level: level.clone(),
+                    },
+                ));
             }
         }
     }
-    best.map(|(_, added)| added).filter(|added| added.counts.iter().sum::<i64>() > 0)
+    best.map(|(_, added)| added)
+        .filter(|added| added.counts.iter().sum::<i64>() > 0)
 }
 
 /// Nodes for the pods inside one domain, all or nothing; spread over groups of nodes where that is asked.
-pub(super) fn seat(fleet: &Fleet, needs: &Needs<'_>, target: &Target, nodes: &[usize], wants: &[i64]) -> Option<Vec<Pick>> {
+pub(super) fn seat(
+    fleet: &Fleet,
+    needs: &Needs<'_>,
+    target: &Target,
+    nodes: &[usize],
+    wants: &[i64],
+) -> Option<Vec<Pick>> {
     if spread::over_nodes(fleet, needs) && needs.sets.len() == 1 {
         return spread::within(fleet, needs, target, nodes, wants[0]);
     }
@@ -202,15 +333,33 @@ pub(super) fn seat(fleet: &Fleet, needs: &Needs<'_>, target: &Target, nodes: &[u
 }
 
 /// The same, with the fewest parts of the domain, level by level.
-fn arrange(fleet: &Fleet, needs: &Needs<'_>, target: &Target, level: &Level, nodes: &[usize], wants: &[i64]) -> Option<Vec<Pick>> {
+fn arrange(
+    fleet: &Fleet,
+    needs: &Needs<'_>,
+    target: &Target,
+    level: &Level,
+    nodes: &[usize],
+    wants: &[i64],
+) -> Option<Vec<Pick>> {
     let active: Vec<usize> = (0..wants.len()).filter(|set| wants[*set] > 0).collect();
-    let by_tree = needs.request.topology.is_some() && needs.packing == Packing::Pack && !spread::over_nodes(fleet, needs);
+    let by_tree = needs.request.topology.is_some()
+        && needs.packing == Packing::Pack
+        && !spread::over_nodes(fleet, needs);
     let (true, [set]) = (by_tree, &active[..]) else {
         return seat(fleet, needs, target, nodes, wants);
     };
     let copies = needs.sets[*set].copies_on(target);
     let mut picks = Vec::new();
-    descend(fleet, needs, target, level, nodes, &copies, (*set, wants[*set]), &mut picks);
+    descend(
+        fleet,
+        needs,
+        target,
+        level,
+        nodes,
+        &copies,
+        (*set, wants[*set]),
+        &mut picks,
+    );
     picks.sort_unstable();
     (picks.iter().map(|pick| pick.pods).sum::<i64>() == wants[*set]).then_some(picks)
 }
@@ -227,21 +376,47 @@ fn descend(
     picks: &mut Vec<Pick>,
 ) {
     let Some((below, parts)) = children(fleet.levels(), level, target, nodes) else {
-        picks.extend(nodes.first().map(|node| Pick { set, node: *node, pods: want }));
+        picks.extend(nodes.first().map(|node| Pick {
+            set,
+            node: *node,
+            pods: want,
+        }));
         return;
     };
     if below == Level::Node {
-        let chosen = pick(&places(fleet, needs, target, set, nodes, copies), want, Packing::Pack);
-        picks.extend(chosen.into_iter().map(|(node, pods)| Pick { set, node, pods }));
+        let chosen = pick(
+            &places(fleet, needs, target, set, nodes, copies),
+            want,
+            Packing::Pack,
+        );
+        picks.extend(
+            chosen
+                .into_iter()
+                .map(|(node, pods)| Pick { set, node, pods }),
+        );
         return;
     }
     let place = |(index, part): (usize, &Vec<usize>)| {
         let room = part.iter().map(|node| copies[*node]).sum();
-        Place { index, copies: room, avoidance: 0, free: room }
+        Place {
+            index,
+            copies: room,
+            avoidance: 0,
+            free: room,
+        }
     };
     let boxes: Vec<Place> = parts.iter().enumerate().map(place).collect();
     for (index, pods) in pick(&boxes, want, Packing::Pack) {
-        descend(fleet, needs, target, &below, &parts[index], copies, (set, pods), picks);
+        descend(
+            fleet,
+            needs,
+            target,
+            &below,
+            &parts[index],
+            copies,
+            (set, pods),
+            picks,
+        );
     }
 }
 
@@ -255,27 +430,51 @@ struct Seen<'a> {
 }
 
 impl<'a> Seen<'a> {
-    fn new(fleet: &'a Fleet, needs: &Needs<'_>, ask: &Ask<'_>, name: &'a TargetName) -> Option<Self> {
+    fn new(
+        fleet: &'a Fleet,
+        needs: &Needs<'_>,
+        ask: &Ask<'_>,
+        name: &'a TargetName,
+    ) -> Option<Self> {
         let target = fleet.target(name.as_str())?;
-        let copies: Vec<Vec<i64>> = needs.sets.iter().map(|need| need.copies_on(target)).collect();
+        let copies: Vec<Vec<i64>> = needs
+            .sets
+            .iter()
+            .map(|need| need.copies_on(target))
+            .collect();
         let mut nodes = nodes_within(target, &ask.within);
-        if let (Some(topology), false) = (&needs.request.topology, ask.levels.contains(&Level::Target)) {
+        if let (Some(topology), false) =
+            (&needs.request.topology, ask.levels.contains(&Level::Target))
+        {
             // Who must be in one rack cannot be on a node that is in none.
-            nodes.retain(|node| target.node_list()[*node].labels.contains_key(&topology.level));
+            nodes.retain(|node| {
+                target.node_list()[*node]
+                    .labels
+                    .contains_key(&topology.level)
+            });
         }
         if !copies.is_empty() {
             nodes.retain(|node| copies.iter().any(|copies| copies[*node] > 0));
         }
-        Some(Self { name, target, nodes, copies })
+        Some(Self {
+            name,
+            target,
+            nodes,
+            copies,
+        })
     }
 
     fn total(&self, set: usize) -> i64 {
-        self.copies.get(set).map_or(0, |copies| self.nodes.iter().map(|node| copies[*node]).sum())
+        self.copies.get(set).map_or(0, |copies| {
+            self.nodes.iter().map(|node| copies[*node]).sum()
+        })
     }
 
     /// Whether each role by itself would fit.
     fn may_hold(&self, nodes: &[usize], wants: &[i64]) -> bool {
-        wants.iter().zip(&self.copies).all(|(want, copies)| *want == 0 || nodes.iter().map(|node| copies[*node]).sum::<i64>() >= *want)
+        wants.iter().zip(&self.copies).all(|(want, copies)| {
+            *want == 0 || nodes.iter().map(|node| copies[*node]).sum::<i64>() >= *want
+        })
     }
 
     /// Whether that is all there is to know.
@@ -283,7 +482,14 @@ impl<'a> Seen<'a> {
         self.copies.len() <= 1 && needs.request.spread.is_empty()
     }
 
-    fn score(&self, fleet: &Fleet, needs: &Needs<'_>, nodes: &[usize], wants: &[i64], path: Vec<String>) -> Score {
+    fn score(
+        &self,
+        fleet: &Fleet,
+        needs: &Needs<'_>,
+        nodes: &[usize],
+        wants: &[i64],
+        path: Vec<String>,
+    ) -> Score {
         let leading = needs.leading();
         let soft = soft_taints(&needs.request.tolerations, &self.target.taints);
         let (mut room, mut proper) = (0, 0);
@@ -297,7 +503,17 @@ impl<'a> Seen<'a> {
         }
         let want = wants.get(leading).copied().unwrap_or(0);
         let left = room - want;
-        let fit = if needs.packing == Packing::Pack { left } else { -left };
-        Score { soft, astray: (want - proper).max(0), fit, target: self.name.clone(), path }
+        let fit = if needs.packing == Packing::Pack {
+            left
+        } else {
+            -left
+        };
+        Score {
+            soft,
+            astray: (want - proper).max(0),
+            fit,
+            target: self.name.clone(),
+            path,
+        }
     }
 }

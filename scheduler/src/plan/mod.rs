@@ -45,10 +45,18 @@ use needs::Needs;
 ///
 /// Every request gets one decision, in the order of the requests.
 pub fn plan(fleet: &mut Fleet, requests: &[Request], now_ms: i64) -> (Vec<Decision>, Report) {
-    let needs: Vec<Needs<'_>> = requests.iter().map(|request| Needs::new(fleet, request)).collect();
-    needs.iter().for_each(|needs| reserve::adopt(fleet, needs));
+    let needs: Vec<Needs<'_>> = requests
+        .iter()
+        .map(|request| Needs::new(fleet, request))
+        .collect();
+    for one in &needs {
+        reserve::adopt(fleet, one);
+    }
     let hub_degraded = fleet.hub_degraded();
-    let mut report = Report { hub_degraded, ..Report::default() };
+    let mut report = Report {
+        hub_degraded,
+        ..Report::default()
+    };
     let mut order: Vec<usize> = (0..requests.len()).collect();
     order.sort_by(|a, b| turn(&requests[*a]).cmp(&turn(&requests[*b])));
     let mut decisions: Vec<Option<Decision>> = vec![None; requests.len()];
@@ -74,5 +82,10 @@ pub fn adopt(fleet: &mut Fleet, request: &Request) {
 /// Whose turn it is: free room that pending work and growth both want goes to pending work.
 fn turn(request: &Request) -> (bool, std::cmp::Reverse<i32>, i64, &crate::fleet::WorkloadId) {
     let runs = request.current.iter().any(|part| !part.evicting);
-    (runs, std::cmp::Reverse(request.priority), request.submitted_ms, &request.id)
+    (
+        runs,
+        std::cmp::Reverse(request.priority),
+        request.submitted_ms,
+        &request.id,
+    )
 }

@@ -38,9 +38,18 @@ pub(super) enum Way {
 }
 
 /// How one part of a workload stands.
-pub(super) fn standing(fleet: &Fleet, request: &Request, part: &Current, hub_degraded: bool, now_ms: i64) -> Standing {
+pub(super) fn standing(
+    fleet: &Fleet,
+    request: &Request,
+    part: &Current,
+    hub_degraded: bool,
+    now_ms: i64,
+) -> Standing {
     let Some(target) = fleet.target(part.target.as_str()) else {
-        let message = format!("{} is not registered any more; what may still run there is not started elsewhere", part.target);
+        let message = format!(
+            "{} is not registered any more; what may still run there is not started elsewhere",
+            part.target
+        );
         return Standing::Waits(Reason::TargetLost, message, None);
     };
     let overlap = request.failover.mode == FailoverMode::Overlap;
@@ -50,23 +59,44 @@ pub(super) fn standing(fleet: &Fleet, request: &Request, part: &Current, hub_deg
         (true, false) => Way::BreakFirst,
     };
     let (reason, message) = match target.state {
-        TargetState::Lost => return lost(request, part, target.last_contact_ms, hub_degraded, now_ms),
+        TargetState::Lost => {
+            return lost(request, part, target.last_contact_ms, hub_degraded, now_ms);
+        }
         TargetState::Draining => (Reason::Drained, format!("{} is being drained", part.target)),
         _ => match eligible::driven_away(request, target) {
             None => return Standing::Stays,
-            Some(taint) => (Reason::TargetTainted, format!("{} has the taint {taint}", part.target)),
+            Some(taint) => (
+                Reason::TargetTainted,
+                format!("{} has the taint {taint}", part.target),
+            ),
         },
     };
     if hub_degraded {
         return Standing::Waits(Reason::HubDegraded, degraded(), None);
     }
-    Standing::Leaves(Exit { reason, message, way })
+    Standing::Leaves(Exit {
+        reason,
+        message,
+        way,
+    })
 }
 
-fn lost(request: &Request, part: &Current, contact_ms: i64, hub_degraded: bool, now_ms: i64) -> Standing {
+fn lost(
+    request: &Request,
+    part: &Current,
+    contact_ms: i64,
+    hub_degraded: bool,
+    now_ms: i64,
+) -> Standing {
     let name = &part.target;
     let age = words::span(now_ms.saturating_sub(contact_ms));
-    let exit = |message| Standing::Leaves(Exit { reason: Reason::TargetLost, message, way: Way::Replace });
+    let exit = |message| {
+        Standing::Leaves(Exit {
+            reason: Reason::TargetLost,
+            message,
+            way: Way::Replace,
+        })
+    };
     if !part.started && !hub_degraded {
         return exit(format!("{name} was lost before it started there"));
     }
@@ -77,20 +107,30 @@ fn lost(request: &Request, part: &Current, contact_ms: i64, hub_degraded: bool, 
     let left = words::span(due_ms.saturating_sub(now_ms));
     match request.failover.mode {
         FailoverMode::Never => {
-            let message = format!("{name} is lost (last contact {age} ago) and failover is Never: it waits for {name}");
+            let message = format!(
+                "{name} is lost (last contact {age} ago) and failover is Never: it waits for {name}"
+            );
             Standing::Waits(Reason::FailoverNever, message, None)
         }
         FailoverMode::Fenced if !request.failover.fencer => {
-            let message = format!("{name} is lost (last contact {age} ago); failover is Fenced, but nothing on {name} stops it, so it waits for {name}");
+            let message = format!(
+                "{name} is lost (last contact {age} ago); failover is Fenced, but nothing on {name} stops it, so it waits for {name}"
+            );
             Standing::Waits(Reason::FailoverNever, message, None)
         }
-        FailoverMode::Fenced if now_ms < due_ms => {
-            Standing::Waits(Reason::FencePending, format!("{name} is lost; it has stopped itself and moves in {left}"), Some(due_ms))
+        FailoverMode::Fenced if now_ms < due_ms => Standing::Waits(
+            Reason::FencePending,
+            format!("{name} is lost; it has stopped itself and moves in {left}"),
+            Some(due_ms),
+        ),
+        FailoverMode::Overlap if now_ms < due_ms => Standing::Waits(
+            Reason::TargetLost,
+            format!("{name} is lost (last contact {age} ago); replaced elsewhere in {left}"),
+            Some(due_ms),
+        ),
+        FailoverMode::Fenced | FailoverMode::Overlap => {
+            exit(format!("{name} is lost (last contact {age} ago)"))
         }
-        FailoverMode::Overlap if now_ms < due_ms => {
-            Standing::Waits(Reason::TargetLost, format!("{name} is lost (last contact {age} ago); replaced elsewhere in {left}"), Some(due_ms))
-        }
-        FailoverMode::Fenced | FailoverMode::Overlap => exit(format!("{name} is lost (last contact {age} ago)")),
     }
 }
 

@@ -35,12 +35,23 @@ pub(super) struct SetNeed<'a> {
 
 impl<'a> Needs<'a> {
     pub(super) fn new(fleet: &mut Fleet, request: &'a Request) -> Self {
-        let sets: Vec<SetNeed<'a>> = request.pod_sets.iter().map(|set| SetNeed::new(fleet, request, set)).collect();
+        let sets: Vec<SetNeed<'a>> = request
+            .pod_sets
+            .iter()
+            .map(|set| SetNeed::new(fleet, request, set))
+            .collect();
         let devices = sets.iter().any(|set| !set.devices.is_empty());
-        let by_node_label = request.spread.iter().any(|one| !is_target_label(fleet, &one.topology_key));
+        let by_node_label = request
+            .spread
+            .iter()
+            .any(|one| !is_target_label(fleet, &one.topology_key));
         let matters = devices || request.topology.is_some() || by_node_label;
         let gateable = sets.iter().all(|set| set.set.gateable);
-        let default = if devices { Packing::Pack } else { Packing::Spread };
+        let default = if devices {
+            Packing::Pack
+        } else {
+            Packing::Spread
+        };
         Self {
             request,
             named: matters && gateable && !sets.is_empty(),
@@ -57,7 +68,10 @@ impl<'a> Needs<'a> {
 
     /// Pods by role from which on a gang may run.
     pub(super) fn minimums(&self) -> Vec<i64> {
-        self.sets.iter().map(|need| need.set.gang_minimum()).collect()
+        self.sets
+            .iter()
+            .map(|need| need.set.gang_minimum())
+            .collect()
     }
 
     /// Divided over targets: only what has one role can be.
@@ -67,7 +81,10 @@ impl<'a> Needs<'a> {
 
     /// The role that fit is measured by: the first with devices, else the first.
     pub(super) fn leading(&self) -> usize {
-        self.sets.iter().position(|need| !need.devices.is_empty()).unwrap_or(0)
+        self.sets
+            .iter()
+            .position(|need| !need.devices.is_empty())
+            .unwrap_or(0)
     }
 }
 
@@ -75,14 +92,23 @@ impl<'a> SetNeed<'a> {
     fn new(fleet: &mut Fleet, request: &Request, set: &'a PodSetRequest) -> Self {
         let demand = fleet.demand(&set.requests);
         let resources = fleet.resources();
-        let devices: Vec<usize> = demand.iter().map(|(number, _)| number).filter(|number| is_extended(resources.name(*number))).collect();
+        let devices: Vec<usize> = demand
+            .iter()
+            .map(|(number, _)| number)
+            .filter(|number| is_extended(resources.name(*number)))
+            .collect();
         Self {
             set,
             name: Arc::from(set.name.as_str()),
             main: devices.first().copied().unwrap_or(CPU_TIME),
             devices,
             demand: Arc::new(demand),
-            tolerations: set.tolerations.iter().chain(&request.tolerations).cloned().collect(),
+            tolerations: set
+                .tolerations
+                .iter()
+                .chain(&request.tolerations)
+                .cloned()
+                .collect(),
         }
     }
 
@@ -92,18 +118,35 @@ impl<'a> SetNeed<'a> {
             return 0;
         }
         let copies = self.demand.copies_in(&node.free).min(MOST_COPIES);
-        if copies > 0 && self.tainted(node).is_none() && self.selects(node) { copies } else { 0 }
+        if copies > 0 && self.tainted(node).is_none() && self.selects(node) {
+            copies
+        } else {
+            0
+        }
     }
 
     /// Pods of this role on each node of a target.
     pub(super) fn copies_on(&self, target: &Target) -> Vec<i64> {
-        target.node_list().iter().map(|node| self.copies(node)).collect()
+        target
+            .node_list()
+            .iter()
+            .map(|node| self.copies(node))
+            .collect()
     }
 
     /// Whether the pods may be on this node by their selector and affinity.
     pub(super) fn selects(&self, node: &Node) -> bool {
-        let labels = self.set.node_selector.iter().all(|(key, value)| node.labels.get(key) == Some(value));
-        labels && self.set.affinity.as_ref().is_none_or(|affinity| affinity.matches(node.name().as_str(), &node.labels))
+        let labels = self
+            .set
+            .node_selector
+            .iter()
+            .all(|(key, value)| node.labels.get(key) == Some(value));
+        labels
+            && self
+                .set
+                .affinity
+                .as_ref()
+                .is_none_or(|affinity| affinity.matches(node.name().as_str(), &node.labels))
     }
 
     /// The taint that keeps the pods away.
@@ -127,10 +170,23 @@ impl<'a> SetNeed<'a> {
 fn weight_keys(fleet: &Fleet, request: &Request) -> BTreeMap<TargetName, String> {
     let mut keys = BTreeMap::new();
     for (name, target) in fleet.targets().filter(|_| !request.weights.is_empty()) {
-        let inside = |key: &&String| fleet.location(key).is_some_and(|selector| selector.matches(&target.labels));
+        let inside = |key: &&String| {
+            fleet
+                .location(key)
+                .is_some_and(|selector| selector.matches(&target.labels))
+        };
         let own = request.weights.keys().find(|key| *key == name.as_str());
-        let by_tier = || request.tiers.iter().filter(|key| request.weights.contains_key(*key)).find(inside);
-        if let Some(key) = own.or_else(by_tier).or_else(|| request.weights.keys().find(inside)) {
+        let by_tier = || {
+            request
+                .tiers
+                .iter()
+                .filter(|key| request.weights.contains_key(*key))
+                .find(inside)
+        };
+        if let Some(key) = own
+            .or_else(by_tier)
+            .or_else(|| request.weights.keys().find(inside))
+        {
             keys.insert(name.clone(), key.clone());
         }
     }
@@ -140,12 +196,16 @@ fn weight_keys(fleet: &Fleet, request: &Request) -> BTreeMap<TargetName, String>
 /// Number of taints that only prefer others.
 pub(super) fn soft_taints(tolerations: &[Toleration], taints: &[Taint]) -> i64 {
     let soft = |taint: &&Taint| {
-        taint.effect == TaintEffect::PreferNoSchedule && !tolerations.iter().any(|one| one.tolerates(taint))
+        taint.effect == TaintEffect::PreferNoSchedule
+            && !tolerations.iter().any(|one| one.tolerates(taint))
     };
     i64::try_from(taints.iter().filter(soft).count()).unwrap_or(i64::MAX)
 }
 
 /// Whether a spread key is a label of targets; else it is one of nodes.
 pub(super) fn is_target_label(fleet: &Fleet, key: &str) -> bool {
-    key != HOSTNAME && fleet.targets().any(|(_, target)| target.labels.contains_key(key))
+    key != HOSTNAME
+        && fleet
+            .targets()
+            .any(|(_, target)| target.labels.contains_key(key))
 }

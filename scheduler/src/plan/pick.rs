@@ -27,7 +27,10 @@ pub(super) fn pick(places: &[Place], want: i64, packing: Packing) -> Vec<(usize,
         if left <= 0 {
             break;
         }
-        let group = places.iter().copied().filter(|place| place.avoidance == rank && place.copies > 0);
+        let group = places
+            .iter()
+            .copied()
+            .filter(|place| place.avoidance == rank && place.copies > 0);
         let shares = match packing {
             Packing::Pack => pack(group.collect(), left),
             Packing::Spread => spread(group, left),
@@ -63,10 +66,13 @@ fn pack(mut group: Vec<Place>, want: i64) -> Vec<(usize, i64)> {
 /// Always the place with the most room left.
 fn spread(group: impl Iterator<Item = Place>, want: i64) -> Vec<(usize, i64)> {
     let mut given: std::collections::BTreeMap<usize, i64> = std::collections::BTreeMap::new();
-    let mut heap: BinaryHeap<(i64, std::cmp::Reverse<usize>)> =
-        group.map(|place| (place.copies, std::cmp::Reverse(place.index))).collect();
+    let mut heap: BinaryHeap<(i64, std::cmp::Reverse<usize>)> = group
+        .map(|place| (place.copies, std::cmp::Reverse(place.index)))
+        .collect();
     for _ in 0..want {
-        let Some((room, index)) = heap.pop() else { break };
+        let Some((room, index)) = heap.pop() else {
+            break;
+        };
         *given.entry(index.0).or_insert(0) += 1;
         if room > 1 {
             heap.push((room - 1, index));
@@ -80,7 +86,16 @@ mod tests {
     use super::*;
 
     fn places(copies: &[i64]) -> Vec<Place> {
-        copies.iter().enumerate().map(|(index, copies)| Place { index, copies: *copies, avoidance: 0, free: *copies }).collect()
+        copies
+            .iter()
+            .enumerate()
+            .map(|(index, copies)| Place {
+                index,
+                copies: *copies,
+                avoidance: 0,
+                free: *copies,
+            })
+            .collect()
     }
 
     #[test]
@@ -94,7 +109,11 @@ mod tests {
             (vec![1, 1, 1], 9, vec![(0, 1), (1, 1), (2, 1)]),
             (vec![0, 0], 1, vec![]),
         ] {
-            assert_eq!(pick(&places(&copies), want, Packing::Pack), expected, "{want} in {copies:?}");
+            assert_eq!(
+                pick(&places(&copies), want, Packing::Pack),
+                expected,
+                "{want} in {copies:?}"
+            );
         }
     }
 
@@ -105,7 +124,11 @@ mod tests {
             (vec![9, 2], 3, vec![(0, 3)]),
             (vec![2, 2], 9, vec![(0, 2), (1, 2)]),
         ] {
-            assert_eq!(pick(&places(&copies), want, Packing::Spread), expected, "{want} in {copies:?}");
+            assert_eq!(
+                pick(&places(&copies), want, Packing::Spread),
+                expected,
+                "{want} in {copies:?}"
+            );
         }
     }
 

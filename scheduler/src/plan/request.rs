@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use placement_api::kinds::{DivideBy, FailoverMode, NodeShare, Packing, SpreadConstraint, Strategy, TopologyMode};
+use placement_api::kinds::{
+    DivideBy, FailoverMode, NodeShare, Packing, SpreadConstraint, Strategy, TopologyMode,
+};
 use placement_api::quantity::ResourceVector;
 use placement_api::selector::{Labels, NodeSelector};
 use placement_api::toleration::Toleration;
@@ -189,6 +191,7 @@ impl Request {
 impl PodSetRequest {
     /// Pods from which on a gang may run.
     pub fn gang_minimum(&self) -> i64 {
-        self.min_count.map_or(self.count, |min| min.clamp(0, self.count))
+        self.min_count
+            .map_or(self.count, |min| min.clamp(0, self.count))
     }
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use placement_api::kinds::NodeShare;
 
+use super::Current;
 use super::fill::{Pick, places};
 use super::needs::Needs;
 use super::pick::pick;
-use super::Current;
 use crate::fleet::{Fleet, NodeName, Share, Target, TargetName};
 
 /// Brings the reservations of a workload in line with what it has.
@@ -21,15 +21,30 @@ pub(super) fn adopt(fleet: &mut Fleet, needs: &Needs<'_>) {
         }
     }
     if !request.finished {
-        request.current.iter().for_each(|part| adopt_part(fleet, needs, part));
+        request
+            .current
+            .iter()
+            .for_each(|part| adopt_part(fleet, needs, part));
     }
 }
 
 /// Reserves what is new on a target, beside what the workload has there.
-pub(super) fn reserve(fleet: &mut Fleet, needs: &Needs<'_>, target: &TargetName, epoch: i64, picks: &[Pick], named: bool) {
+pub(super) fn reserve(
+    fleet: &mut Fleet,
+    needs: &Needs<'_>,
+    target: &TargetName,
+    epoch: i64,
+    picks: &[Pick],
+    named: bool,
+) {
     let id = &needs.request.id;
-    let Some(there) = fleet.target(target.as_str()) else { return };
-    let (mut assumed, mut claimed) = there.held(id).map(|hold| (hold.assumed.clone(), hold.claimed.clone())).unwrap_or_default();
+    let Some(there) = fleet.target(target.as_str()) else {
+        return;
+    };
+    let (mut assumed, mut claimed) = there
+        .held(id)
+        .map(|hold| (hold.assumed.clone(), hold.claimed.clone()))
+        .unwrap_or_default();
     let new: Vec<Share> = picks.iter().map(|pick| share(needs, there, pick)).collect();
     if named {
         claimed.extend(new.iter().cloned());
@@ -41,16 +56,27 @@ pub(super) fn reserve(fleet: &mut Fleet, needs: &Needs<'_>, target: &TargetName,
 /// Gives back what a smaller part does not need any more.
 pub(super) fn trim(fleet: &mut Fleet, needs: &Needs<'_>, part: &super::Part) {
     let id = &needs.request.id;
-    let Some(hold) = fleet.target(part.target.as_str()).and_then(|target| target.held(id)) else { return };
+    let Some(hold) = fleet
+        .target(part.target.as_str())
+        .and_then(|target| target.held(id))
+    else {
+        return;
+    };
     let count = |set: &str| part.counts.get(set).copied().unwrap_or(0);
     let assumed = cut(&hold.assumed, count);
-    let claimed = if part.nodes.is_empty() { cut(&hold.claimed, count) } else { shares_of(needs, &part.nodes) };
+    let claimed = if part.nodes.is_empty() {
+        cut(&hold.claimed, count)
+    } else {
+        shares_of(needs, &part.nodes)
+    };
     fleet.hold(id, &part.target, part.epoch, assumed, claimed);
 }
 
 fn adopt_part(fleet: &mut Fleet, needs: &Needs<'_>, part: &Current) {
     let id = &needs.request.id;
-    let Some(target) = fleet.target(part.target.as_str()) else { return };
+    let Some(target) = fleet.target(part.target.as_str()) else {
+        return;
+    };
     let count = |set: &str| part.counts.get(set).copied().unwrap_or(0);
     let claimed = shares_of(needs, &part.nodes);
     let assumed = match target.held(id) {
@@ -75,20 +101,45 @@ fn adopt_part(fleet: &mut Fleet, needs: &Needs<'_>, part: &Current) {
 /// Nodes on which the pods of a part may come to run. What seems not to fit is taken off the roomiest node all the same: it does run
 /// or will, and too little free is safer than too much.
 fn guess(fleet: &Fleet, needs: &Needs<'_>, part: &Current) -> Vec<Share> {
-    let Some(target) = fleet.target(part.target.as_str()) else { return Vec::new() };
+    let Some(target) = fleet.target(part.target.as_str()) else {
+        return Vec::new();
+    };
     let nodes: Vec<usize> = (0..target.node_list().len()).collect();
     let mut shares = Vec::new();
     for (set, need) in needs.sets.iter().enumerate() {
         let want = part.counts.get(&*need.name).copied().unwrap_or(0);
         let copies = need.copies_on(target);
-        let picked = pick(&places(fleet, needs, target, set, &nodes, &copies), want, needs.packing);
+        let picked = pick(
+            &places(fleet, needs, target, set, &nodes, &copies),
+            want,
+            needs.packing,
+        );
         let left = want - picked.iter().map(|(_, pods)| pods).sum::<i64>();
-        let allowed = nodes.iter().filter(|node| need.selects(&target.node_list()[**node]));
-        let roomiest = allowed.max_by_key(|node| (target.node_list()[**node].free.get(need.main), std::cmp::Reverse(**node)));
+        let allowed = nodes
+            .iter()
+            .filter(|node| need.selects(&target.node_list()[**node]));
+        let roomiest = allowed.max_by_key(|node| {
+            (
+                target.node_list()[**node].free.get(need.main),
+                std::cmp::Reverse(**node),
+            )
+        });
         if let (true, Some(node)) = (left > 0, roomiest) {
-            shares.push(share(needs, target, &Pick { set, node: *node, pods: left }));
+            shares.push(share(
+                needs,
+                target,
+                &Pick {
+                    set,
+                    node: *node,
+                    pods: left,
+                },
+            ));
         }
-        shares.extend(picked.into_iter().map(|(node, pods)| share(needs, target, &Pick { set, node, pods })));
+        shares.extend(
+            picked
+                .into_iter()
+                .map(|(node, pods)| share(needs, target, &Pick { set, node, pods })),
+        );
     }
     shares
 }
@@ -96,13 +147,26 @@ fn guess(fleet: &Fleet, needs: &Needs<'_>, part: &Current) -> Vec<Share> {
 fn share(needs: &Needs<'_>, target: &Target, pick: &Pick) -> Share {
     let need = &needs.sets[pick.set];
     let node = target.node_list()[pick.node].name().clone();
-    Share { node, pod_set: need.name.clone(), demand: need.demand.clone(), pods: pick.pods }
+    Share {
+        node,
+        pod_set: need.name.clone(),
+        demand: need.demand.clone(),
+        pods: pick.pods,
+    }
 }
 
 fn shares_of(needs: &Needs<'_>, nodes: &[NodeShare]) -> Vec<Share> {
     let share = |node: &NodeShare| {
-        let need = needs.sets.iter().find(|need| node.pod_set.is_empty() || *need.name == *node.pod_set)?;
-        Some(Share { node: NodeName::from(&node.name), pod_set: Arc::clone(&need.name), demand: need.demand.clone(), pods: node.pods })
+        let need = needs
+            .sets
+            .iter()
+            .find(|need| node.pod_set.is_empty() || *need.name == *node.pod_set)?;
+        Some(Share {
+            node: NodeName::from(&node.name),
+            pod_set: Arc::clone(&need.name),
+            demand: need.demand.clone(),
+            pods: node.pods,
+        })
     };
     nodes.iter().filter_map(share).collect()
 }
@@ -116,7 +180,10 @@ fn cut(shares: &[Share], count: impl Fn(&str) -> i64) -> Vec<Share> {
         let pods = share.pods.min(count(&share.pod_set) - *used);
         if pods > 0 {
             *used += pods;
-            kept.push(Share { pods, ..share.clone() });
+            kept.push(Share {
+                pods,
+                ..share.clone()
+            });
         }
     }
     kept

@@ -25,8 +25,12 @@ pub(super) enum Level {
 /// Levels in the order in which they are tried: from the narrowest up to the one that was asked for, or up to the whole target where
 /// closeness is a wish.
 pub(super) fn climb(levels: &[String], topology: Option<&Closeness>, waited_ms: i64) -> Vec<Level> {
-    let Some(topology) = topology else { return vec![Level::Target] };
-    let relaxed = topology.relax_after_ms.is_some_and(|after| waited_ms >= after);
+    let Some(topology) = topology else {
+        return vec![Level::Target];
+    };
+    let relaxed = topology
+        .relax_after_ms
+        .is_some_and(|after| waited_ms >= after);
     let wish = topology.mode == TopologyMode::Preferred || relaxed;
     let mut order = vec![Level::Node];
     let deepest = (0..levels.len()).rev();
@@ -35,7 +39,11 @@ pub(super) fn climb(levels: &[String], topology: Option<&Closeness>, waited_ms: 
             order.extend(deepest.map(Level::Depth));
         }
     } else if let Some(asked) = levels.iter().position(|level| *level == topology.level) {
-        order.extend(deepest.filter(|depth| wish || *depth >= asked).map(Level::Depth));
+        order.extend(
+            deepest
+                .filter(|depth| wish || *depth >= asked)
+                .map(Level::Depth),
+        );
     } else {
         order.push(Level::Label(topology.level.clone()));
     }
@@ -46,7 +54,12 @@ pub(super) fn climb(levels: &[String], topology: Option<&Closeness>, waited_ms: 
 }
 
 /// The domains of a level among these nodes, by path. A node without the label of the level is in none.
-pub(super) fn domains(levels: &[String], level: &Level, target: &Target, nodes: &[usize]) -> BTreeMap<Vec<String>, Vec<usize>> {
+pub(super) fn domains(
+    levels: &[String],
+    level: &Level,
+    target: &Target,
+    nodes: &[usize],
+) -> BTreeMap<Vec<String>, Vec<usize>> {
     let mut domains: BTreeMap<Vec<String>, Vec<usize>> = BTreeMap::new();
     for &node in nodes {
         if let Some(path) = path(levels, level, target, node) {
@@ -57,28 +70,40 @@ pub(super) fn domains(levels: &[String], level: &Level, target: &Target, nodes: 
 }
 
 /// The parts of a domain one level down: a node without that level's label stands for itself. Empty below the last level.
-pub(super) fn children(levels: &[String], level: &Level, target: &Target, nodes: &[usize]) -> Option<(Level, Vec<Vec<usize>>)> {
+pub(super) fn children(
+    levels: &[String],
+    level: &Level,
+    target: &Target,
+    nodes: &[usize],
+) -> Option<(Level, Vec<Vec<usize>>)> {
     let below = match level {
         Level::Node => return None,
-        Level::Label(_) => Level::Node,
         Level::Target if levels.is_empty() => Level::Node,
         Level::Target => Level::Depth(0),
         Level::Depth(depth) if depth + 1 < levels.len() => Level::Depth(depth + 1),
-        Level::Depth(_) => Level::Node,
+        Level::Depth(_) | Level::Label(_) => Level::Node,
     };
     let mut groups: BTreeMap<(Vec<String>, usize), Vec<usize>> = BTreeMap::new();
     for &node in nodes {
-        let key = path(levels, &below, target, node).map_or_else(|| (Vec::new(), node + 1), |path| (path, 0));
+        let key = path(levels, &below, target, node)
+            .map_or_else(|| (Vec::new(), node + 1), |path| (path, 0));
         groups.entry(key).or_default().push(node);
     }
     Some((below, groups.into_values().collect()))
 }
 
 /// Labels that say which domain of the level that was asked for a node is in, wider levels included.
-pub(super) fn labels(levels: &[String], level: &Level, target: &Target, node: usize) -> BTreeMap<String, String> {
+pub(super) fn labels(
+    levels: &[String],
+    level: &Level,
+    target: &Target,
+    node: usize,
+) -> BTreeMap<String, String> {
     let of = |keys: &[String]| {
         let labels = &target.node_list()[node].labels;
-        keys.iter().filter_map(|key| labels.get(key).map(|value| (key.clone(), value.clone()))).collect()
+        keys.iter()
+            .filter_map(|key| labels.get(key).map(|value| (key.clone(), value.clone())))
+            .collect()
     };
     match level {
         Level::Target => BTreeMap::new(),
@@ -97,7 +122,10 @@ pub(super) fn asked(levels: &[String], topology: &Closeness) -> Level {
     if topology.level == HOSTNAME {
         return Level::Node;
     }
-    levels.iter().position(|level| *level == topology.level).map_or_else(|| Level::Label(topology.level.clone()), Level::Depth)
+    levels
+        .iter()
+        .position(|level| *level == topology.level)
+        .map_or_else(|| Level::Label(topology.level.clone()), Level::Depth)
 }
 
 /// Whether `a` is at least as wide as `b`.
@@ -119,7 +147,12 @@ fn path(levels: &[String], level: &Level, target: &Target, node: usize) -> Optio
         Level::Label(key) => there.labels.get(key).map(|value| vec![value.clone()]),
         Level::Depth(depth) => {
             there.labels.get(&levels[*depth])?;
-            Some(levels[..=*depth].iter().map(|key| there.labels.get(key).cloned().unwrap_or_default()).collect())
+            Some(
+                levels[..=*depth]
+                    .iter()
+                    .map(|key| there.labels.get(key).cloned().unwrap_or_default())
+                    .collect(),
+            )
         }
     }
 }

@@ -25,14 +25,19 @@ impl Waiting {
     /// Takes in a decision: who is content leaves the index.
     pub fn note(&mut self, request: &Request, decision: &Decision) {
         self.forget(&decision.id);
-        let content = decision.explanation.reason.is_none() && request.strategy != Strategy::Duplicate;
+        let content =
+            decision.explanation.reason.is_none() && request.strategy != Strategy::Duplicate;
         if content || request.finished {
             return;
         }
         for resource in &decision.lacks {
-            self.by_resource.entry(resource.clone()).or_default().insert(decision.id.clone());
+            self.by_resource
+                .entry(resource.clone())
+                .or_default()
+                .insert(decision.id.clone());
         }
-        self.lacks.insert(decision.id.clone(), decision.lacks.clone());
+        self.lacks
+            .insert(decision.id.clone(), decision.lacks.clone());
     }
 
     /// Takes a workload out, because it is gone.
@@ -52,7 +57,13 @@ impl Waiting {
         if event.all || !event.targets.is_empty() {
             return self.lacks.keys().cloned().collect();
         }
-        event.freed.iter().filter_map(|resource| self.by_resource.get(resource)).flatten().cloned().collect()
+        event
+            .freed
+            .iter()
+            .filter_map(|resource| self.by_resource.get(resource))
+            .flatten()
+            .cloned()
+            .collect()
     }
 
     /// How many wait.

@@ -39,7 +39,9 @@ impl Ord for Claim {
     fn cmp(&self, other: &Self) -> Ordering {
         let ours = self.weight.saturating_mul(i128::from(2 * other.have + 1));
         let theirs = other.weight.saturating_mul(i128::from(2 * self.have + 1));
-        ours.cmp(&theirs).then(self.weight.cmp(&other.weight)).then(other.bin.cmp(&self.bin))
+        ours.cmp(&theirs)
+            .then(self.weight.cmp(&other.weight))
+            .then(other.bin.cmp(&self.bin))
     }
 }
 
@@ -58,7 +60,11 @@ pub(super) fn add(bins: &[Bin], more: i64) -> Vec<i64> {
             .iter()
             .enumerate()
             .filter(|(index, bin)| (bin.weight > 0) == weighted && have[*index] < bin.most)
-            .map(|(bin, of)| Claim { weight: weight(of, weighted), have: have[bin], bin })
+            .map(|(bin, of)| Claim {
+                weight: weight(of, weighted),
+                have: have[bin],
+                bin,
+            })
             .collect();
         while left > 0
             && let Some(claim) = heap.pop()
@@ -66,7 +72,10 @@ pub(super) fn add(bins: &[Bin], more: i64) -> Vec<i64> {
             have[claim.bin] += 1;
             left -= 1;
             if have[claim.bin] < bins[claim.bin].most {
-                heap.push(Claim { have: claim.have + 1, ..claim });
+                heap.push(Claim {
+                    have: claim.have + 1,
+                    ..claim
+                });
             }
         }
     }
@@ -81,7 +90,9 @@ pub(super) fn remove(bins: &[Bin], fewer: i64) -> Vec<i64> {
             // have/weight, with the half step of the method: (2·have − 1)/weight.
             let ours = i128::from(2 * have[*a] - 1).saturating_mul(bins[*b].weight.max(0));
             let theirs = i128::from(2 * have[*b] - 1).saturating_mul(bins[*a].weight.max(0));
-            ours.cmp(&theirs).then(have[*a].cmp(&have[*b])).then(a.cmp(b))
+            ours.cmp(&theirs)
+                .then(have[*a].cmp(&have[*b]))
+                .then(a.cmp(b))
         });
         let Some(bin) = loaded else { break };
         have[bin] -= 1;
@@ -91,7 +102,11 @@ pub(super) fn remove(bins: &[Bin], fewer: i64) -> Vec<i64> {
 
 /// Adds up to `more` replicas so that every rule holds; `Err` says which rule cannot be met by any number of replicas, by its
 /// position and the number of its groups.
-pub(super) fn add_by_rules(bins: &[Bin], more: i64, rules: &[Rule]) -> Result<Vec<i64>, (usize, usize)> {
+pub(super) fn add_by_rules(
+    bins: &[Bin],
+    more: i64,
+    rules: &[Rule],
+) -> Result<Vec<i64>, (usize, usize)> {
     if rules.is_empty() {
         return Ok(add(bins, more));
     }
@@ -105,11 +120,17 @@ pub(super) fn add_by_rules(bins: &[Bin], more: i64, rules: &[Rule]) -> Result<Ve
     }
     let mut best: Option<(i64, Vec<i64>)> = None;
     for sizes in combinations(rules, &groups) {
-        let chosen: Vec<BTreeSet<&str>> =
-            groups.iter().zip(&sizes).map(|(ranked, size)| ranked.iter().take(*size).copied().collect()).collect();
+        let chosen: Vec<BTreeSet<&str>> = groups
+            .iter()
+            .zip(&sizes)
+            .map(|(ranked, size)| ranked.iter().take(*size).copied().collect())
+            .collect();
         let have = add_in(bins, more, rules, &chosen);
         let added = have.iter().sum::<i64>() - bins.iter().map(|bin| bin.have).sum::<i64>();
-        let met = rules.iter().enumerate().all(|(number, rule)| used_groups(bins, &have, number) >= rule.min_groups);
+        let met = rules
+            .iter()
+            .enumerate()
+            .all(|(number, rule)| used_groups(bins, &have, number) >= rule.min_groups);
         if met && best.as_ref().is_none_or(|(most, _)| added > *most) {
             best = Some((added, have));
         }
@@ -121,7 +142,11 @@ pub(super) fn add_by_rules(bins: &[Bin], more: i64, rules: &[Rule]) -> Result<Ve
 }
 
 fn weight(bin: &Bin, weighted: bool) -> i128 {
-    if weighted { bin.weight } else { i128::from(bin.most) }
+    if weighted {
+        bin.weight
+    } else {
+        i128::from(bin.most)
+    }
 }
 
 /// Groups of a rule: those that are in use, then the roomiest.
@@ -143,7 +168,14 @@ fn combinations(rules: &[Rule], groups: &[Vec<&str>]) -> Vec<Vec<usize>> {
     for (rule, groups) in rules.iter().zip(groups) {
         let most = rule.max_groups.min(groups.len());
         let sizes = (rule.min_groups.max(1).min(most)..=most).rev();
-        all = all.iter().flat_map(|start| sizes.clone().map(move |size| [start.clone(), vec![size]].concat())).collect();
+        all = all
+            .iter()
+            .flat_map(|start| {
+                sizes
+                    .clone()
+                    .map(move |size| [start.clone(), vec![size]].concat())
+            })
+            .collect();
         all.truncate(256);
     }
     all
@@ -151,22 +183,53 @@ fn combinations(rules: &[Rule], groups: &[Vec<&str>]) -> Vec<Vec<usize>> {
 
 fn add_in(bins: &[Bin], more: i64, rules: &[Rule], chosen: &[BTreeSet<&str>]) -> Vec<i64> {
     let mut have: Vec<i64> = bins.iter().map(|bin| bin.have).collect();
-    let mut totals: Vec<BTreeMap<&str, i64>> = chosen.iter().map(|set| set.iter().map(|name| (*name, 0)).collect()).collect();
+    let mut totals: Vec<BTreeMap<&str, i64>> = chosen
+        .iter()
+        .map(|set| set.iter().map(|name| (*name, 0)).collect())
+        .collect();
     for bin in bins {
         count(&mut totals, bin, bin.have);
     }
-    let inside = |bin: &Bin| chosen.iter().zip(&bin.groups).all(|(set, group)| set.contains(group.as_str()));
+    let inside = |bin: &Bin| {
+        chosen
+            .iter()
+            .zip(&bin.groups)
+            .all(|(set, group)| set.contains(group.as_str()))
+    };
     for _ in 0..more {
-        let lowest: Vec<i64> = totals.iter().map(|total| total.values().copied().min().unwrap_or(0)).collect();
+        let lowest: Vec<i64> = totals
+            .iter()
+            .map(|total| total.values().copied().min().unwrap_or(0))
+            .collect();
         let allowed = |bin: &Bin| {
             rules.iter().enumerate().all(|(number, rule)| {
-                let total = totals[number].get(bin.groups[number].as_str()).copied().unwrap_or(0);
+                let total = totals[number]
+                    .get(bin.groups[number].as_str())
+                    .copied()
+                    .unwrap_or(0);
                 // A group that has none yet comes before any gets a second, so that the smallest number of groups is reached.
-                total < lowest[number].saturating_add(rule.max_skew) && (total == 0 || lowest[number] > 0 || full(bins, &have, &totals[number], number))
+                total < lowest[number].saturating_add(rule.max_skew)
+                    && (total == 0
+                        || lowest[number] > 0
+                        || full(bins, &have, &totals[number], number))
             })
         };
-        let claims = bins.iter().enumerate().filter(|(index, bin)| inside(bin) && have[*index] < bin.most && allowed(bin));
-        let next = claims.map(|(index, bin)| (bin.weight > 0, Claim { weight: weight(bin, bin.weight > 0), have: have[index], bin: index })).max();
+        let claims = bins
+            .iter()
+            .enumerate()
+            .filter(|(index, bin)| inside(bin) && have[*index] < bin.most && allowed(bin));
+        let next = claims
+            .map(|(index, bin)| {
+                (
+                    bin.weight > 0,
+                    Claim {
+                        weight: weight(bin, bin.weight > 0),
+                        have: have[index],
+                        bin: index,
+                    },
+                )
+            })
+            .max();
         let Some((_, claim)) = next else { break };
         have[claim.bin] += 1;
         count(&mut totals, &bins[claim.bin], 1);
@@ -186,11 +249,19 @@ fn count(totals: &mut [BTreeMap<&str, i64>], bin: &Bin, replicas: i64) {
 /// Whether every group that has nothing can take nothing.
 fn full(bins: &[Bin], have: &[i64], totals: &BTreeMap<&str, i64>, rule: usize) -> bool {
     let empty = |bin: &Bin| totals.get(bin.groups[rule].as_str()) == Some(&0);
-    !bins.iter().zip(have).any(|(bin, have)| empty(bin) && *have < bin.most)
+    !bins
+        .iter()
+        .zip(have)
+        .any(|(bin, have)| empty(bin) && *have < bin.most)
 }
 
 fn used_groups(bins: &[Bin], have: &[i64], rule: usize) -> usize {
-    bins.iter().zip(have).filter(|(_, have)| **have > 0).map(|(bin, _)| bin.groups[rule].as_str()).collect::<BTreeSet<_>>().len()
+    bins.iter()
+        .zip(have)
+        .filter(|(_, have)| **have > 0)
+        .map(|(bin, _)| bin.groups[rule].as_str())
+        .collect::<BTreeSet<_>>()
+        .len()
 }
 
 #[cfg(test)]
@@ -200,12 +271,22 @@ mod tests {
     use super::*;
 
     fn bins(list: &[(i64, i64, i64)]) -> Vec<Bin> {
-        let bin = |(weight, have, most): &(i64, i64, i64)| Bin { weight: i128::from(*weight), have: *have, most: *most, groups: Vec::new() };
+        let bin = |(weight, have, most): &(i64, i64, i64)| Bin {
+            weight: i128::from(*weight),
+            have: *have,
+            most: *most,
+            groups: Vec::new(),
+        };
         list.iter().map(bin).collect()
     }
 
     fn grouped(list: &[(&str, i64, i64)]) -> Vec<Bin> {
-        let bin = |(group, have, most): &(&str, i64, i64)| Bin { weight: i128::from(*most), have: *have, most: *most, groups: vec![(*group).to_owned()] };
+        let bin = |(group, have, most): &(&str, i64, i64)| Bin {
+            weight: i128::from(*most),
+            have: *have,
+            most: *most,
+            groups: vec![(*group).to_owned()],
+        };
         list.iter().map(bin).collect()
     }
 
@@ -214,7 +295,11 @@ mod tests {
         for (list, more, expected) in [
             (vec![(1, 0, 99), (1, 0, 99)], 3, vec![2, 1]),
             (vec![(2, 0, 99), (1, 0, 99)], 6, vec![4, 2]),
-            (vec![(53, 0, 99), (24, 0, 99), (23, 0, 99)], 7, vec![3, 2, 2]),
+            (
+                vec![(53, 0, 99), (24, 0, 99), (23, 0, 99)],
+                7,
+                vec![3, 2, 2],
+            ),
             (vec![(2, 0, 3), (1, 0, 99)], 6, vec![3, 3]),
             (vec![(1, 4, 99), (1, 0, 99)], 2, vec![4, 2]),
             (vec![(0, 0, 99), (1, 0, 2)], 3, vec![1, 2]),
@@ -232,24 +317,66 @@ mod tests {
             (vec![(20, 4, 99), (5, 2, 99)], 1, vec![4, 1]),
             (vec![(1, 1, 1)], 5, vec![0]),
         ] {
-            assert_eq!(remove(&bins(&list), fewer), expected, "{fewer} off {list:?}");
+            assert_eq!(
+                remove(&bins(&list), fewer),
+                expected,
+                "{fewer} off {list:?}"
+            );
         }
     }
 
     #[test]
     fn rules() {
-        let rule = |min_groups, max_groups, max_skew| Rule { min_groups, max_groups, max_skew };
+        let rule = |min_groups, max_groups, max_skew| Rule {
+            min_groups,
+            max_groups,
+            max_skew,
+        };
         let any = usize::MAX;
         for (list, more, rule, expected) in [
-            (vec![("a", 0, 9), ("b", 0, 9)], 4, rule(2, any, 1), Ok(vec![2, 2])),
-            (vec![("a", 0, 9), ("b", 0, 1)], 6, rule(2, any, 1), Ok(vec![2, 1])),
-            (vec![("a", 0, 9), ("b", 0, 1)], 6, rule(1, any, 1), Ok(vec![6, 0])),
-            (vec![("a", 0, 9), ("b", 0, 9), ("c", 0, 9)], 4, rule(1, 2, i64::MAX), Ok(vec![2, 2, 0])),
+            (
+                vec![("a", 0, 9), ("b", 0, 9)],
+                4,
+                rule(2, any, 1),
+                Ok(vec![2, 2]),
+            ),
+            (
+                vec![("a", 0, 9), ("b", 0, 1)],
+                6,
+                rule(2, any, 1),
+                Ok(vec![2, 1]),
+            ),
+            (
+                vec![("a", 0, 9), ("b", 0, 1)],
+                6,
+                rule(1, any, 1),
+                Ok(vec![6, 0]),
+            ),
+            (
+                vec![("a", 0, 9), ("b", 0, 9), ("c", 0, 9)],
+                4,
+                rule(1, 2, i64::MAX),
+                Ok(vec![2, 2, 0]),
+            ),
             (vec![("a", 0, 9)], 4, rule(2, any, i64::MAX), Err((0, 1))),
-            (vec![("a", 0, 9), ("b", 0, 9)], 1, rule(2, any, i64::MAX), Err((0, 2))),
-            (vec![("a", 0, 99), ("b", 0, 1)], 4, rule(2, any, i64::MAX), Ok(vec![3, 1])),
+            (
+                vec![("a", 0, 9), ("b", 0, 9)],
+                1,
+                rule(2, any, i64::MAX),
+                Err((0, 2)),
+            ),
+            (
+                vec![("a", 0, 99), ("b", 0, 1)],
+                4,
+                rule(2, any, i64::MAX),
+                Ok(vec![3, 1]),
+            ),
         ] {
-            assert_eq!(add_by_rules(&grouped(&list), more, &[rule]), expected, "{more} over {list:?} by {rule:?}");
+            assert_eq!(
+                add_by_rules(&grouped(&list), more, &[rule]),
+                expected,
+                "{more} over {list:?} by {rule:?}"
+            );
         }
     }
 
@@ -259,7 +386,12 @@ mod tests {
         for (bin, weight) in weights.iter().enumerate() {
             quotients.extend((0..most[bin]).map(|seat| (*weight, 2 * seat + 1, bin)));
         }
-        quotients.sort_by(|a, b| (b.0 * a.1).cmp(&(a.0 * b.1)).then(b.0.cmp(&a.0)).then(a.2.cmp(&b.2)));
+        quotients.sort_by(|a, b| {
+            (b.0 * a.1)
+                .cmp(&(a.0 * b.1))
+                .then(b.0.cmp(&a.0))
+                .then(a.2.cmp(&b.2))
+        });
         let mut have = vec![0; weights.len()];
         for (_, _, bin) in quotients.into_iter().take(usize::try_from(seats).unwrap()) {
             have[bin] += 1;

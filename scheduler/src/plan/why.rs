@@ -28,54 +28,115 @@ struct Short {
 }
 
 /// A verdict on every target that does not hold what the draft asked for; of several obstacles the hardest to overcome.
-pub(super) fn findings(fleet: &Fleet, needs: &Needs<'_>, draft: &Draft, except: &BTreeSet<TargetName>, now_ms: i64) -> Findings {
+pub(super) fn findings(
+    fleet: &Fleet,
+    needs: &Needs<'_>,
+    draft: &Draft,
+    except: &BTreeSet<TargetName>,
+    now_ms: i64,
+) -> Findings {
     let mut findings = Findings::default();
     let looked_at = |name: &TargetName| draft.only.as_ref().is_none_or(|only| only.contains(name));
-    for (name, target) in fleet.targets().filter(|(name, _)| !except.contains(*name) && looked_at(name)) {
+    for (name, target) in fleet
+        .targets()
+        .filter(|(name, _)| !except.contains(*name) && looked_at(name))
+    {
         let obstacle = eligible::obstacle(fleet, needs.request, name, target, now_ms);
         let short = match &obstacle {
             Some((Reason::NoLocation, _)) => None,
             _ => shortfall(fleet, needs, target, draft),
         };
         if let Some(short) = &short {
-            findings.lacks.extend(short.lacks.iter().map(|number| fleet.resources().name(*number).to_owned()));
+            findings.lacks.extend(
+                short
+                    .lacks
+                    .iter()
+                    .map(|number| fleet.resources().name(*number).to_owned()),
+            );
         }
-        let found = obstacle.into_iter().chain(short.map(|short| (short.reason, short.message))).max_by_key(|(reason, _)| *reason);
-        findings.verdicts.extend(found.map(|(reason, message)| TargetVerdict { target: name.to_string(), reason, message }));
+        let found = obstacle
+            .into_iter()
+            .chain(short.map(|short| (short.reason, short.message)))
+            .max_by_key(|(reason, _)| *reason);
+        findings
+            .verdicts
+            .extend(found.map(|(reason, message)| TargetVerdict {
+                target: name.to_string(),
+                reason,
+                message,
+            }));
     }
     findings
 }
 
 /// The first reason and one sentence, out of the verdicts.
-pub(super) fn summary(fleet: &Fleet, needs: &Needs<'_>, verdicts: &[TargetVerdict]) -> (Reason, String) {
+pub(super) fn summary(
+    fleet: &Fleet,
+    needs: &Needs<'_>,
+    verdicts: &[TargetVerdict],
+) -> (Reason, String) {
     let request = needs.request;
     let Some(nearest) = verdicts.iter().map(|verdict| verdict.reason).min() else {
-        let none = if fleet.targets().next().is_none() { "no target is registered" } else { "no target can take it" };
+        let none = if fleet.targets().next().is_none() {
+            "no target is registered"
+        } else {
+            "no target can take it"
+        };
         return (Reason::NoLocation, none.to_owned());
     };
-    let counted = verdicts.iter().filter(|verdict| verdict.reason != Reason::NoLocation).count();
-    let hopeless = |verdict: &&TargetVerdict| !matches!(verdict.reason, Reason::Impossible | Reason::NoDevice | Reason::SelectorMismatch | Reason::NoLocation);
-    let impossible = verdicts.iter().find(|verdict| verdict.reason == Reason::Impossible);
+    let counted = verdicts
+        .iter()
+        .filter(|verdict| verdict.reason != Reason::NoLocation)
+        .count();
+    let hopeless = |verdict: &&TargetVerdict| {
+        !matches!(
+            verdict.reason,
+            Reason::Impossible | Reason::NoDevice | Reason::SelectorMismatch | Reason::NoLocation
+        )
+    };
+    let impossible = verdicts
+        .iter()
+        .find(|verdict| verdict.reason == Reason::Impossible);
     if let (Some(verdict), None) = (impossible, verdicts.iter().find(hopeless)) {
-        return (Reason::Impossible, format!("nothing in the fleet could ever hold it: {}", verdict.message));
+        return (
+            Reason::Impossible,
+            format!(
+                "nothing in the fleet could ever hold it: {}",
+                verdict.message
+            ),
+        );
     }
     let among = match counted {
         0 | 1 => String::new(),
         count => format!(" ({count} targets)"),
     };
     let first = verdicts.iter().filter(|verdict| verdict.reason == nearest);
-    let best = first.clone().next().map(|verdict| format!("{}: {}", verdict.target, verdict.message)).unwrap_or_default();
+    let best = first
+        .clone()
+        .next()
+        .map(|verdict| format!("{}: {}", verdict.target, verdict.message))
+        .unwrap_or_default();
     let asks = words::asks(needs);
     let message = match nearest {
         Reason::InsufficientCapacity => format!("no target has room for {asks}{among}; {best}"),
         Reason::TopologyTooSmall => {
-            let level = request.topology.as_ref().map_or("domain", |topology| words::level(&topology.level));
+            let level = request
+                .topology
+                .as_ref()
+                .map_or("domain", |topology| words::level(&topology.level));
             format!("no {level} with room for {asks}{among}; {best}")
         }
         Reason::NoLocation if !request.tiers.is_empty() => {
-            let unknown = request.tiers.iter().any(|name| fleet.location(name).is_none());
+            let unknown = request
+                .tiers
+                .iter()
+                .any(|name| fleet.location(name).is_none());
             let none = format!("no Ready target in {}", request.tiers.join(", "));
-            if unknown { words::not_in(fleet, &request.tiers) } else { none }
+            if unknown {
+                words::not_in(fleet, &request.tiers)
+            } else {
+                none
+            }
         }
         _ if first.count() == 1 => best,
         _ => format!("{best}{among}"),
@@ -86,117 +147,275 @@ pub(super) fn summary(fleet: &Fleet, needs: &Needs<'_>, verdicts: &[TargetVerdic
 /// Why the target, taking work, does not hold all of it; `None` if it does.
 fn shortfall(fleet: &Fleet, needs: &Needs<'_>, target: &Target, draft: &Draft) -> Option<Short> {
     let wants = &draft.asked;
-    if let (Strategy::Gang, Some(rule), None) = (needs.request.strategy, spread::beyond_one_target(fleet, needs), needs.request.gang_per_target) {
-        let message = format!("a gang on one target has one {}", needs.request.spread[rule].topology_key);
-        return Some(Short { reason: Reason::SpreadImpossible, message, lacks: BTreeSet::new() });
+    if let (Strategy::Gang, Some(rule), None) = (
+        needs.request.strategy,
+        spread::beyond_one_target(fleet, needs),
+        needs.request.gang_per_target,
+    ) {
+        let message = format!(
+            "a gang on one target has one {}",
+            needs.request.spread[rule].topology_key
+        );
+        return Some(Short {
+            reason: Reason::SpreadImpossible,
+            message,
+            lacks: BTreeSet::new(),
+        });
     }
     let sets = needs.sets.iter().zip(wants).filter(|(_, want)| **want > 0);
-    let worst = sets.filter_map(|(need, want)| set_shortfall(fleet, need, target, *want)).max_by_key(|short| short.reason);
+    let worst = sets
+        .filter_map(|(need, want)| set_shortfall(fleet, need, target, *want))
+        .max_by_key(|short| short.reason);
     if worst.is_some() || needs.sets.is_empty() {
         return worst;
     }
-    let lacks = needs.sets.iter().flat_map(|need| lacking(need, target)).collect();
+    let lacks = needs
+        .sets
+        .iter()
+        .flat_map(|need| lacking(need, target))
+        .collect();
     let level = draft.levels.last()?;
     let nodes = nodes_within(target, &draft.within);
     let domains = domains_of(fleet, level, target, &nodes);
-    if domains.iter().any(|(_, nodes)| seat(fleet, needs, target, nodes, wants).is_some()) {
+    if domains
+        .iter()
+        .any(|(_, nodes)| seat(fleet, needs, target, nodes, wants).is_some())
+    {
         return None;
     }
     if spread::over_nodes(fleet, needs) {
-        return Some(Short { reason: Reason::SpreadImpossible, message: "its nodes cannot meet the spread".to_owned(), lacks });
+        return Some(Short {
+            reason: Reason::SpreadImpossible,
+            message: "its nodes cannot meet the spread".to_owned(),
+            lacks,
+        });
     }
     if !draft.within.is_empty() {
-        let domain: Vec<&str> = draft.within.values().flatten().map(String::as_str).collect();
-        let message = format!("{} has no room for {} more", domain.join("/"), words::many(wants.iter().sum(), "pod"));
-        return Some(Short { reason: Reason::TopologyTooSmall, message, lacks });
+        let domain: Vec<&str> = draft
+            .within
+            .values()
+            .flatten()
+            .map(String::as_str)
+            .collect();
+        let message = format!(
+            "{} has no room for {} more",
+            domain.join("/"),
+            words::many(wants.iter().sum(), "pod")
+        );
+        return Some(Short {
+            reason: Reason::TopologyTooSmall,
+            message,
+            lacks,
+        });
     }
     if *level == Level::Target {
         let message = "each role has room by itself, but not all of them together".to_owned();
-        return Some(Short { reason: Reason::InsufficientCapacity, message, lacks });
+        return Some(Short {
+            reason: Reason::InsufficientCapacity,
+            message,
+            lacks,
+        });
     }
-    let key = needs.request.topology.as_ref().map_or("", |topology| topology.level.as_str());
-    Some(Short { reason: Reason::TopologyTooSmall, message: domain_rooms(needs, target, &domains, key), lacks })
+    let key = needs
+        .request
+        .topology
+        .as_ref()
+        .map_or("", |topology| topology.level.as_str());
+    Some(Short {
+        reason: Reason::TopologyTooSmall,
+        message: domain_rooms(needs, target, &domains, key),
+        lacks,
+    })
 }
 
 /// "room for 4 pods, but 2 in r1 and 2 in r2".
-fn domain_rooms(needs: &Needs<'_>, target: &Target, domains: &[(Vec<String>, Vec<usize>)], key: &str) -> String {
+fn domain_rooms(
+    needs: &Needs<'_>,
+    target: &Target,
+    domains: &[(Vec<String>, Vec<usize>)],
+    key: &str,
+) -> String {
     let leading = needs.leading();
     let copies = needs.sets[leading].copies_on(target);
     let total: i64 = copies.iter().sum();
     let mut rooms: Vec<(i64, &str)> = domains
         .iter()
-        .map(|(path, nodes)| (nodes.iter().map(|node| copies[*node]).sum(), path.last().map_or("", String::as_str)))
+        .map(|(path, nodes)| {
+            (
+                nodes.iter().map(|node| copies[*node]).sum(),
+                path.last().map_or("", String::as_str),
+            )
+        })
         .filter(|(room, _)| *room > 0)
         .collect();
     if rooms.is_empty() {
-        return format!("room for {}, but none of it in a {} (no label {key})", words::many(total, "pod"), words::level(key));
+        return format!(
+            "room for {}, but none of it in a {} (no label {key})",
+            words::many(total, "pod"),
+            words::level(key)
+        );
     }
     rooms.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
     let more = rooms.len().saturating_sub(3);
-    let mut parts: Vec<String> = rooms.iter().take(3).map(|(room, name)| format!("{room} in {name}")).collect();
+    let mut parts: Vec<String> = rooms
+        .iter()
+        .take(3)
+        .map(|(room, name)| format!("{room} in {name}"))
+        .collect();
     if more > 0 {
         parts.push(format!("less in {more} more"));
     }
-    format!("room for {}, but {}", words::many(total, "pod"), parts.join(" and "))
+    format!(
+        "room for {}, but {}",
+        words::many(total, "pod"),
+        parts.join(" and ")
+    )
 }
 
 fn set_shortfall(fleet: &Fleet, need: &SetNeed<'_>, target: &Target, want: i64) -> Option<Short> {
     let nodes = target.node_list();
-    let hard = |reason, message| Some(Short { reason, message, lacks: BTreeSet::new() });
-    if let Some(device) = need.devices.iter().find(|device| nodes.iter().all(|node| node.allocatable.get(**device) <= 0)) {
-        return hard(Reason::NoDevice, format!("no node has {}", fleet.resources().name(*device)));
+    let hard = |reason, message| {
+        Some(Short {
+            reason,
+            message,
+            lacks: BTreeSet::new(),
+        })
+    };
+    if let Some(device) = need
+        .devices
+        .iter()
+        .find(|device| nodes.iter().all(|node| node.allocatable.get(**device) <= 0))
+    {
+        return hard(
+            Reason::NoDevice,
+            format!("no node has {}", fleet.resources().name(*device)),
+        );
     }
     if nodes.is_empty() {
         return hard(Reason::InsufficientCapacity, "it has no nodes".to_owned());
     }
     let matching: Vec<_> = nodes.iter().filter(|node| need.selects(node)).collect();
     if matching.is_empty() {
-        return hard(Reason::SelectorMismatch, format!("no node matches {}", words::selector(need)));
+        return hard(
+            Reason::SelectorMismatch,
+            format!("no node matches {}", words::selector(need)),
+        );
     }
-    let equipped = |node: &crate::fleet::Node| need.devices.iter().all(|device| node.allocatable.get(*device) > 0);
+    let equipped = |node: &crate::fleet::Node| {
+        need.devices
+            .iter()
+            .all(|device| node.allocatable.get(*device) > 0)
+    };
     if !matching.iter().any(|node| equipped(node)) {
-        let device = need.devices.first().map_or("", |device| fleet.resources().name(*device));
-        return hard(Reason::NoDevice, format!("no node that matches {} has {device}", words::selector(need)));
+        let device = need
+            .devices
+            .first()
+            .map_or("", |device| fleet.resources().name(*device));
+        return hard(
+            Reason::NoDevice,
+            format!(
+                "no node that matches {} has {device}",
+                words::selector(need)
+            ),
+        );
     }
-    let large: Vec<_> = matching.iter().filter(|node| need.demand.copies_in(&node.allocatable) > 0).collect();
+    let large: Vec<_> = matching
+        .iter()
+        .filter(|node| need.demand.copies_in(&node.allocatable) > 0)
+        .collect();
     if large.is_empty() {
-        let tight = matching.iter().filter(|node| equipped(node)).map(|node| need.demand.scarcest_in(&node.allocatable)).min();
+        let tight = matching
+            .iter()
+            .filter(|node| equipped(node))
+            .map(|node| need.demand.scarcest_in(&node.allocatable))
+            .min();
         let number = tight.unwrap_or(need.main);
-        let most = matching.iter().map(|node| node.allocatable.get(number)).max().unwrap_or(0);
+        let most = matching
+            .iter()
+            .map(|node| node.allocatable.get(number))
+            .max()
+            .unwrap_or(0);
         let name = fleet.resources().name(number);
         let show = |amount: i64| words::amounts(&[(name.to_owned(), amount)].into_iter().collect());
-        let has = if most > 0 { format!("the largest node has {}", show(most)) } else { format!("no node has {name}") };
-        return hard(Reason::Impossible, format!("a pod asks {}, {has}", show(need.demand.get(number))));
+        let has = if most > 0 {
+            format!("the largest node has {}", show(most))
+        } else {
+            format!("no node has {name}")
+        };
+        return hard(
+            Reason::Impossible,
+            format!("a pod asks {}, {has}", show(need.demand.get(number))),
+        );
     }
-    let open: Vec<_> = large.iter().filter(|node| need.tainted(node).is_none()).collect();
-    if let (true, Some(taint)) = (open.is_empty(), large.iter().find_map(|node| need.tainted(node))) {
-        return hard(Reason::TaintNotTolerated, format!("every node that could hold it has the taint {}", words::taint(taint)));
+    let open: Vec<_> = large
+        .iter()
+        .filter(|node| need.tainted(node).is_none())
+        .collect();
+    if let (true, Some(taint)) = (
+        open.is_empty(),
+        large.iter().find_map(|node| need.tainted(node)),
+    ) {
+        return hard(
+            Reason::TaintNotTolerated,
+            format!(
+                "every node that could hold it has the taint {}",
+                words::taint(taint)
+            ),
+        );
     }
     let usable: Vec<_> = open.iter().filter(|node| node.unusable.is_none()).collect();
     if usable.is_empty() {
-        let why = open.iter().find_map(|node| node.unusable.as_deref()).unwrap_or("unusable");
-        return hard(Reason::InsufficientCapacity, format!("every node that could hold it is unusable ({why})"));
+        let why = open
+            .iter()
+            .find_map(|node| node.unusable.as_deref())
+            .unwrap_or("unusable");
+        return hard(
+            Reason::InsufficientCapacity,
+            format!("every node that could hold it is unusable ({why})"),
+        );
     }
     let room: i64 = nodes.iter().map(|node| need.copies(node)).sum();
     if room >= want {
         return None;
     }
-    let free: i64 = usable.iter().map(|node| node.free.get(need.main).max(0)).sum();
+    let free: i64 = usable
+        .iter()
+        .map(|node| node.free.get(need.main).max(0))
+        .sum();
     let name = fleet.resources().name(need.main);
     let message = if room > 0 {
         format!("room for {room} of {}", words::many(want, "pod"))
     } else if need.devices.is_empty() {
-        format!("full: no node has {} free", words::amounts(&need.set.requests))
+        format!(
+            "full: no node has {} free",
+            words::amounts(&need.set.requests)
+        )
     } else if free == 0 {
-        format!("full: none of {} {name} free", usable.iter().map(|node| node.allocatable.get(need.main)).sum::<i64>())
+        format!(
+            "full: none of {} {name} free",
+            usable
+                .iter()
+                .map(|node| node.allocatable.get(need.main))
+                .sum::<i64>()
+        )
     } else {
-        format!("{free} {name} free, but no node has room for {}", words::amounts(&need.set.requests))
+        format!(
+            "{free} {name} free, but no node has room for {}",
+            words::amounts(&need.set.requests)
+        )
     };
-    Some(Short { reason: Reason::InsufficientCapacity, message, lacks: lacking(need, target) })
+    Some(Short {
+        reason: Reason::InsufficientCapacity,
+        message,
+        lacks: lacking(need, target),
+    })
 }
 
 /// Resources of which more on some node would give room for more pods.
 fn lacking(need: &SetNeed<'_>, target: &Target) -> BTreeSet<usize> {
-    let open = target.node_list().iter().filter(|node| node.unusable.is_none() && need.tainted(node).is_none() && need.selects(node));
-    open.map(|node| need.demand.scarcest_in(&node.free)).collect()
+    let open = target.node_list().iter().filter(|node| {
+        node.unusable.is_none() && need.tainted(node).is_none() && need.selects(node)
+    });
+    open.map(|node| need.demand.scarcest_in(&node.free))
+        .collect()
 }

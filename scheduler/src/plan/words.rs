@@ -4,17 +4,25 @@ use placement_api::kinds::Strategy;
 use placement_api::quantity::ResourceVector;
 use placement_api::toleration::{Taint, TaintEffect};
 
-use super::needs::{Needs, SetNeed};
 use super::Avoid;
+use super::needs::{Needs, SetNeed};
 use crate::fleet::{Fleet, is_extended};
 
 /// "4 pods × 2 nvidia.com/gpu", several roles joined by " and ".
 pub(super) fn asks(needs: &Needs<'_>) -> String {
     let one = |need: &SetNeed<'_>| {
         let count = need.set.count;
-        let noun = if needs.request.strategy == Strategy::Divide { "replica" } else { "pod" };
+        let noun = if needs.request.strategy == Strategy::Divide {
+            "replica"
+        } else {
+            "pod"
+        };
         let each = amounts(&need.set.requests);
-        let times = if each.is_empty() { String::new() } else { format!(" × {each}") };
+        let times = if each.is_empty() {
+            String::new()
+        } else {
+            format!(" × {each}")
+        };
         format!("{}{times}", many(count, noun))
     };
     needs.sets.iter().map(one).collect::<Vec<_>>().join(" and ")
@@ -23,11 +31,18 @@ pub(super) fn asks(needs: &Needs<'_>) -> String {
 /// "2 nvidia.com/gpu" where devices are asked, else "500m cpu, 1Gi memory".
 pub(super) fn amounts(requests: &ResourceVector) -> String {
     let list = requests.to_list();
-    let devices: Vec<String> = list.iter().filter(|(name, _)| is_extended(name)).map(|(name, amount)| format!("{amount} {name}")).collect();
+    let devices: Vec<String> = list
+        .iter()
+        .filter(|(name, _)| is_extended(name))
+        .map(|(name, amount)| format!("{amount} {name}"))
+        .collect();
     if !devices.is_empty() {
         return devices.join(", ");
     }
-    list.iter().map(|(name, amount)| format!("{amount} {name}")).collect::<Vec<_>>().join(", ")
+    list.iter()
+        .map(|(name, amount)| format!("{amount} {name}"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// The last word of a level's label: `topology.kubernetes.io/rack` is a rack, a host name is a node.
@@ -45,13 +60,21 @@ pub(super) fn taint(taint: &Taint) -> String {
         TaintEffect::PreferNoSchedule => "PreferNoSchedule",
         TaintEffect::NoExecute => "NoExecute",
     };
-    let value = if taint.value.is_empty() { String::new() } else { format!("={}", taint.value) };
+    let value = if taint.value.is_empty() {
+        String::new()
+    } else {
+        format!("={}", taint.value)
+    };
     format!("{}{value}:{effect}", taint.key)
 }
 
 /// "1 pod", "3 pods".
 pub(super) fn many(count: i64, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+    if count == 1 {
+        format!("1 {noun}")
+    } else {
+        format!("{count} {noun}s")
+    }
 }
 
 /// "45s", "4m12s", "3h".
@@ -68,7 +91,11 @@ pub(super) fn span(ms: i64) -> String {
 
 /// Why a target is not among the Locations.
 pub(super) fn not_in(fleet: &Fleet, tiers: &[String]) -> String {
-    let unknown: Vec<&str> = tiers.iter().filter(|name| fleet.location(name).is_none()).map(String::as_str).collect();
+    let unknown: Vec<&str> = tiers
+        .iter()
+        .filter(|name| fleet.location(name).is_none())
+        .map(String::as_str)
+        .collect();
     match unknown[..] {
         [] => format!("not in {}", tiers.join(", ")),
         [one] => format!("Location {one:?} does not exist"),
@@ -78,12 +105,21 @@ pub(super) fn not_in(fleet: &Fleet, tiers: &[String]) -> String {
 
 /// What the member said, and for how long it is avoided.
 pub(super) fn refused(avoid: &Avoid, now_ms: i64) -> String {
-    format!("refused it: {} (tried again in {})", avoid.message.trim(), span(avoid.until_ms - now_ms))
+    format!(
+        "refused it: {} (tried again in {})",
+        avoid.message.trim(),
+        span(avoid.until_ms - now_ms)
+    )
 }
 
 /// What the pods ask of a node's labels.
 pub(super) fn selector(need: &SetNeed<'_>) -> String {
-    let labels: Vec<String> = need.set.node_selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let labels: Vec<String> = need
+        .set
+        .node_selector
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
     match (labels.is_empty(), need.set.affinity.is_some()) {
         (false, false) => labels.join(", "),
         (false, true) => format!("{} and the pods' node affinity", labels.join(", ")),

@@ -11,23 +11,39 @@ use super::gang::Added;
 use super::needs::Needs;
 use super::tree::{self, Level};
 use super::why::{findings, summary};
-use super::{Change, Current, Decision, Explanation, Outcome, Part, Step, eligible, reserve, words};
+use super::{
+    Change, Current, Decision, Explanation, Outcome, Part, Step, eligible, reserve, words,
+};
 use crate::fleet::{Fleet, Target, TargetName};
 
 /// Targets up to which a decision lists why the others were not taken; a Workload shows no more.
 const MOST_VERDICTS: usize = 50;
 
 /// Writes the decision and reserves what it takes.
-pub(super) fn write_out(fleet: &mut Fleet, needs: &Needs<'_>, draft: Draft, now_ms: i64) -> Decision {
+pub(super) fn write_out(
+    fleet: &mut Fleet,
+    needs: &Needs<'_>,
+    draft: Draft,
+    now_ms: i64,
+) -> Decision {
     let request = needs.request;
     let explanation = explain(fleet, needs, &draft, now_ms);
-    let gone: BTreeSet<&TargetName> = draft.leaving.iter().filter(|one| one.step == Step::Now).map(|one| &one.target).collect();
+    let gone: BTreeSet<&TargetName> = draft
+        .leaving
+        .iter()
+        .filter(|one| one.step == Step::Now)
+        .map(|one| &one.target)
+        .collect();
     let changed = !draft.added.is_empty() || !draft.shrunk.is_empty() || !gone.is_empty();
     let renewed = !draft.added.is_empty() || !gone.is_empty();
     let epoch = request.epoch + i64::from(renewed);
     let mut replaces = places_taken(needs, &draft);
     let mut parts: Vec<Part> = Vec::new();
-    for part in request.current.iter().filter(|part| !part.evicting && !gone.contains(&part.target)) {
+    for part in request
+        .current
+        .iter()
+        .filter(|part| !part.evicting && !gone.contains(&part.target))
+    {
         parts.push(kept(needs, part, &draft));
     }
     for added in &draft.added {
@@ -42,7 +58,9 @@ pub(super) fn write_out(fleet: &mut Fleet, needs: &Needs<'_>, draft: Draft, now_
         reserve::trim(fleet, needs, part);
     }
     for added in &draft.added {
-        let named = parts.iter().any(|part| part.target == added.target && !part.nodes.is_empty());
+        let named = parts
+            .iter()
+            .any(|part| part.target == added.target && !part.nodes.is_empty());
         reserve::reserve(fleet, needs, &added.target, epoch, &added.picks, named);
     }
     let outcome = match (changed, parts.is_empty()) {
@@ -50,16 +68,37 @@ pub(super) fn write_out(fleet: &mut Fleet, needs: &Needs<'_>, draft: Draft, now_
         (false, true) if !request.finished => Outcome::Wait,
         (false, _) => Outcome::Keep,
     };
-    Decision { id: request.id.clone(), outcome, parts, leaving: draft.leaving, epoch, explanation: explanation.0, lacks: explanation.1 }
+    Decision {
+        id: request.id.clone(),
+        outcome,
+        parts,
+        leaving: draft.leaving,
+        epoch,
+        explanation: explanation.0,
+        lacks: explanation.1,
+    }
 }
 
 /// Targets whose parts new ones take the place of, the first last.
 fn places_taken(needs: &Needs<'_>, draft: &Draft) -> Vec<TargetName> {
-    let moved = draft.leaving.iter().filter(|one| one.step != Step::Stuck && one.reason != Reason::Placed).map(|one| &one.target);
-    let going = needs.request.current.iter().filter(|part| part.evicting).map(|part| &part.target);
+    let moved = draft
+        .leaving
+        .iter()
+        .filter(|one| one.step != Step::Stuck && one.reason != Reason::Placed)
+        .map(|one| &one.target);
+    let going = needs
+        .request
+        .current
+        .iter()
+        .filter(|part| part.evicting)
+        .map(|part| &part.target);
     let mut all: Vec<TargetName> = moved.chain(going).cloned().collect();
     all.reverse();
-    if needs.request.strategy == Strategy::Duplicate { Vec::new() } else { all }
+    if needs.request.strategy == Strategy::Duplicate {
+        Vec::new()
+    } else {
+        all
+    }
 }
 
 fn kept(needs: &Needs<'_>, part: &Current, draft: &Draft) -> Part {
@@ -74,7 +113,12 @@ fn kept(needs: &Needs<'_>, part: &Current, draft: &Draft) -> Part {
     };
     if let Some(counts) = draft.shrunk.get(&part.target) {
         kept.change = Change::Shrunk;
-        kept.counts = needs.sets.iter().zip(counts).map(|(need, count)| (need.name.to_string(), *count)).collect();
+        kept.counts = needs
+            .sets
+            .iter()
+            .zip(counts)
+            .map(|(need, count)| (need.name.to_string(), *count))
+            .collect();
         kept.nodes = fewer_nodes(&part.nodes, &kept.counts);
     }
     kept
@@ -84,10 +128,17 @@ fn kept(needs: &Needs<'_>, part: &Current, draft: &Draft) -> Part {
 fn fewer_nodes(nodes: &[NodeShare], counts: &BTreeMap<String, i64>) -> Vec<NodeShare> {
     let mut left = nodes.to_vec();
     for (set, count) in counts {
-        let has: i64 = left.iter().filter(|node| node.pod_set == *set).map(|node| node.pods).sum();
+        let has: i64 = left
+            .iter()
+            .filter(|node| node.pod_set == *set)
+            .map(|node| node.pods)
+            .sum();
         let mut surplus = (has - count).max(0);
         while surplus > 0 {
-            let fewest = left.iter_mut().filter(|node| node.pod_set == *set && node.pods > 0).min_by(|a, b| a.pods.cmp(&b.pods).then(b.name.cmp(&a.name)));
+            let fewest = left
+                .iter_mut()
+                .filter(|node| node.pod_set == *set && node.pods > 0)
+                .min_by(|a, b| a.pods.cmp(&b.pods).then(b.name.cmp(&a.name)));
             let Some(node) = fewest else { break };
             let taken = node.pods.min(surplus);
             node.pods -= taken;
@@ -98,7 +149,13 @@ fn fewer_nodes(nodes: &[NodeShare], counts: &BTreeMap<String, i64>) -> Vec<NodeS
     left
 }
 
-fn new(fleet: &Fleet, needs: &Needs<'_>, added: &Added, epoch: i64, replaces: Option<TargetName>) -> Part {
+fn new(
+    fleet: &Fleet,
+    needs: &Needs<'_>,
+    added: &Added,
+    epoch: i64,
+    replaces: Option<TargetName>,
+) -> Part {
     let mut part = Part {
         target: added.target.clone(),
         epoch,
@@ -109,14 +166,20 @@ fn new(fleet: &Fleet, needs: &Needs<'_>, added: &Added, epoch: i64, replaces: Op
         replaces,
     };
     count(needs, &mut part, added);
-    let Some(target) = fleet.target(added.target.as_str()) else { return part };
+    let Some(target) = fleet.target(added.target.as_str()) else {
+        return part;
+    };
     if needs.named {
         part.nodes = nodes(needs, target, &added.picks);
     }
     if let (Some(topology), Some(first)) = (&needs.request.topology, added.picks.first()) {
         // Never narrower than what was asked for, so that a replaced pod may be anywhere in there.
         let asked = tree::asked(fleet.levels(), topology);
-        let level = if tree::at_least_as_wide(&added.level, &asked) { &added.level } else { &asked };
+        let level = if tree::at_least_as_wide(&added.level, &asked) {
+            &added.level
+        } else {
+            &asked
+        };
         if *level != Level::Target {
             part.domain = tree::labels(fleet.levels(), level, target, first.node);
         }
@@ -129,9 +192,15 @@ fn grow(fleet: &Fleet, needs: &Needs<'_>, part: &mut Part, added: &Added, epoch:
     count(needs, part, added);
     part.change = Change::Grown;
     part.epoch = epoch;
-    if let (true, true, Some(target)) = (needs.named, had_nodes, fleet.target(added.target.as_str())) {
+    if let (true, true, Some(target)) =
+        (needs.named, had_nodes, fleet.target(added.target.as_str()))
+    {
         for share in nodes(needs, target, &added.picks) {
-            match part.nodes.iter_mut().find(|node| node.name == share.name && node.pod_set == share.pod_set) {
+            match part
+                .nodes
+                .iter_mut()
+                .find(|node| node.name == share.name && node.pod_set == share.pod_set)
+            {
                 Some(node) => node.pods += share.pods,
                 None => part.nodes.push(share),
             }
@@ -160,27 +229,49 @@ fn nodes(needs: &Needs<'_>, target: &Target, picks: &[Pick]) -> Vec<NodeShare> {
 }
 
 /// The explanation, and what the workload lacks.
-fn explain(fleet: &Fleet, needs: &Needs<'_>, draft: &Draft, now_ms: i64) -> (Explanation, BTreeSet<String>) {
+fn explain(
+    fleet: &Fleet,
+    needs: &Needs<'_>,
+    draft: &Draft,
+    now_ms: i64,
+) -> (Explanation, BTreeSet<String>) {
     let request = needs.request;
     let stuck = draft.leaving.iter().any(|one| one.step == Step::Stuck);
     if draft.missing.is_none() && !stuck {
         return (content(fleet, needs, draft, now_ms), BTreeSet::new());
     }
     let except: BTreeSet<TargetName> = match request.strategy {
-        Strategy::Duplicate => request.current.iter().map(|part| part.target.clone()).collect(),
+        Strategy::Duplicate => request
+            .current
+            .iter()
+            .map(|part| part.target.clone())
+            .collect(),
         _ => BTreeSet::new(),
     };
     let mut found = findings(fleet, needs, draft, &except, now_ms);
     for part in request.current.iter().filter(|part| part.evicting) {
         let message = "its earlier part there is still being taken away".to_owned();
-        found.verdicts.retain(|verdict| verdict.target != part.target.as_str());
-        found.verdicts.push(TargetVerdict { target: part.target.to_string(), reason: Reason::Evicted, message });
+        found
+            .verdicts
+            .retain(|verdict| verdict.target != part.target.as_str());
+        found.verdicts.push(TargetVerdict {
+            target: part.target.to_string(),
+            reason: Reason::Evicted,
+            message,
+        });
     }
     found.verdicts.sort_by(|a, b| a.target.cmp(&b.target));
     let lacks = found.lacks;
     if draft.missing.is_none() {
         // Only a move has no refuge: the workload runs.
-        return (Explanation { reason: note(draft).map(|(reason, _)| reason), message: note(draft).map(|(_, message)| message).unwrap_or_default(), verdicts: found.verdicts }, lacks);
+        return (
+            Explanation {
+                reason: note(draft).map(|(reason, _)| reason),
+                message: note(draft).map(|(_, message)| message).unwrap_or_default(),
+                verdicts: found.verdicts,
+            },
+            lacks,
+        );
     }
     let (mut reason, mut message) = summary(fleet, needs, &found.verdicts);
     if let Some((noted, why)) = note(draft)
@@ -188,58 +279,105 @@ fn explain(fleet: &Fleet, needs: &Needs<'_>, draft: &Draft, now_ms: i64) -> (Exp
     {
         (reason, message) = (noted, why);
     }
-    if let Some(lost) = draft.leaving.iter().find(|one| one.step == Step::Stuck && one.reason == Reason::TargetLost) {
+    if let Some(lost) = draft
+        .leaving
+        .iter()
+        .find(|one| one.step == Step::Stuck && one.reason == Reason::TargetLost)
+    {
         message = format!("{}; {message}", lost.message);
     }
     if let Some(running) = running(needs, draft) {
         message = format!("{running}; {message}");
     }
-    (Explanation { reason: Some(reason), message, verdicts: found.verdicts }, lacks)
+    (
+        Explanation {
+            reason: Some(reason),
+            message,
+            verdicts: found.verdicts,
+        },
+        lacks,
+    )
 }
 
 /// Everything has its place: what spoke for it, and what is nevertheless wrong.
 fn content(fleet: &Fleet, needs: &Needs<'_>, draft: &Draft, now_ms: i64) -> Explanation {
     let request = needs.request;
     if let Some((reason, message)) = note(draft) {
-        return Explanation { reason: Some(reason), message, verdicts: Vec::new() };
+        return Explanation {
+            reason: Some(reason),
+            message,
+            verdicts: Vec::new(),
+        };
     }
     if draft.added.is_empty() {
         return Explanation::default();
     }
     let chosen: BTreeSet<TargetName> = draft.added.iter().map(|one| one.target.clone()).collect();
-    let mut verdicts: Vec<TargetVerdict> = draft.added.iter().map(|one| accepted(fleet, needs, one)).collect();
+    let mut verdicts: Vec<TargetVerdict> = draft
+        .added
+        .iter()
+        .map(|one| accepted(fleet, needs, one))
+        .collect();
     if fleet.targets().count() <= MOST_VERDICTS {
         verdicts.extend(findings(fleet, needs, draft, &chosen, now_ms).verdicts);
     } else {
         let others = fleet.targets().filter(|(name, _)| !chosen.contains(*name));
         let obstacle = |(name, target): (&TargetName, &Target)| {
             let (reason, message) = eligible::obstacle(fleet, request, name, target, now_ms)?;
-            Some(TargetVerdict { target: name.to_string(), reason, message })
+            Some(TargetVerdict {
+                target: name.to_string(),
+                reason,
+                message,
+            })
         };
         verdicts.extend(others.filter_map(obstacle).take(MOST_VERDICTS));
     }
     verdicts.sort_by(|a, b| a.target.cmp(&b.target));
-    Explanation { reason: None, message: String::new(), verdicts }
+    Explanation {
+        reason: None,
+        message: String::new(),
+        verdicts,
+    }
 }
 
 fn accepted(fleet: &Fleet, needs: &Needs<'_>, added: &Added) -> TargetVerdict {
     let pods: i64 = added.counts.iter().sum();
-    let nodes = added.picks.iter().map(|pick| pick.node).collect::<BTreeSet<_>>().len();
+    let nodes = added
+        .picks
+        .iter()
+        .map(|pick| pick.node)
+        .collect::<BTreeSet<_>>()
+        .len();
     let mut message = match (pods, needs.named) {
         (0, _) => "takes it".to_owned(),
-        (pods, true) => format!("{} on {}", words::many(pods, "pod"), words::many(i64::try_from(nodes).unwrap_or(i64::MAX), "node")),
+        (pods, true) => format!(
+            "{} on {}",
+            words::many(pods, "pod"),
+            words::many(i64::try_from(nodes).unwrap_or(i64::MAX), "node")
+        ),
         (pods, false) => words::many(pods, "pod"),
     };
-    if let (Some(need), Some(target)) = (needs.sets.get(needs.leading()), fleet.target(added.target.as_str())) {
+    if let (Some(need), Some(target)) = (
+        needs.sets.get(needs.leading()),
+        fleet.target(added.target.as_str()),
+    ) {
         let room: i64 = need.copies_on(target).iter().sum();
         message = format!("{message}; there was room for {room}");
     }
-    TargetVerdict { target: added.target.to_string(), reason: Reason::Placed, message }
+    TargetVerdict {
+        target: added.target.to_string(),
+        reason: Reason::Placed,
+        message,
+    }
 }
 
 /// The note that is nearest to starting.
 fn note(draft: &Draft) -> Option<(Reason, String)> {
-    draft.notes.iter().min_by_key(|(reason, _)| *reason).cloned()
+    draft
+        .notes
+        .iter()
+        .min_by_key(|(reason, _)| *reason)
+        .cloned()
 }
 
 /// "5 of 8 replicas run" where that is so.
@@ -249,7 +387,19 @@ fn running(needs: &Needs<'_>, draft: &Draft) -> Option<String> {
     if needs.request.strategy == Strategy::Duplicate || want <= missing || missing == 0 {
         return None;
     }
-    let verb = if needs.request.failover.mode == FailoverMode::Overlap { "have a place" } else { "run" };
-    let noun = if needs.request.strategy == Strategy::Divide { "replica" } else { "pod" };
-    Some(format!("{} of {} {verb}", want - missing, words::many(want, noun)))
+    let verb = if needs.request.failover.mode == FailoverMode::Overlap {
+        "have a place"
+    } else {
+        "run"
+    };
+    let noun = if needs.request.strategy == Strategy::Divide {
+        "replica"
+    } else {
+        "pod"
+    };
+    Some(format!(
+        "{} of {} {verb}",
+        want - missing,
+        words::many(want, noun)
+    ))
 }

@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
 
+use super::events::Note;
 use super::jobs::Tag;
 use super::lease::Leadership;
 use super::metrics::Metrics;
@@ -35,6 +36,11 @@ const EVENTS: usize = 1024;
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 /// Longest such wait.
 const RETRY_MOST: Duration = Duration::from_secs(30);
+/// Events under way at once; they wait for everything else.
+const NOTES: usize = 4;
+/// Writes of one key in a row that all succeed and still leave something to write: the hub keeps something else than it was
+/// sent, and that is no reason to send it for ever.
+const STREAK: u32 = 12;
 /// What the hub serves follows a new definition after about so long.
 const DISCOVERY_RETRY: Duration = Duration::from_millis(250);
 
@@ -70,9 +76,13 @@ pub(crate) struct Engine {
     failures: BTreeMap<Key, u32>,
     resting: BTreeSet<Key>,
     running: JoinSet<Work>,
+    /// Jobs of a key that followed each other at once.
+    streaks: BTreeMap<Key, u32>,
     discovering: bool,
     phase: Phase,
-    notes: u64,
+    unsent: VecDeque<Note>,
+    notes_sent: u64,
+    notes_running: usize,
 }
 
 /// How far a new leader is.
@@ -136,9 +146,12 @@ impl Engine {
             failures: BTreeMap::new(),
             resting: BTreeSet::new(),
             running: JoinSet::new(),
+            streaks: BTreeMap::new(),
             discovering: false,
             phase: Phase::Reading,
-            notes: 0,
+            unsent: VecDeque::new(),
+            notes_sent: 0,
+            notes_running: 0,
         }
     }
 
@@ -267,11 +280,7 @@ impl Engine {
         for (before, now) in std::mem::take(&mut self.model.recounted) {
             self.metrics.pending(before, now);
         }
-        for note in std::mem::take(&mut self.model.notes) {
-            self.notes += 1;
-            let job = note.job(self.notes, &self.identity);
-            self.spawn(job);
-        }
+        self.unsent.extend(std::mem::take(&mut self.model.notes));
     }
 
     fn take_message(&mut self, message: Message, now: Now) {
@@ -424,10 +433,17 @@ impl Engine {
                 self.spawn(job);
             } else {
                 self.failures.remove(&key);
+                self.streaks.remove(&key);
             }
         }
         later.append(&mut self.queue);
         self.queue = later;
+        while self.running.len() < JOBS && self.notes_running < NOTES {
+            let Some(note) = self.unsent.pop_front() else { break };
+            self.notes_sent += 1;
+            self.notes_running += 1;
+            self.spawn(note.job(self.notes_sent, &self.identity));
+        }
     }
 
     fn job(&mut self, key: &Key, now: Now) -> Option<Job<Key, Tag>> {
@@ -478,13 +494,22 @@ impl Engine {
         self.busy.remove(&key);
         let again = self.again.remove(&key);
         if matches!(key, Key::Note(_)) {
+            self.notes_running = self.notes_running.saturating_sub(1);
             return;
         }
         let Some(class) = trouble else {
             self.failures.remove(&key);
-            // What was learned from the answers may call for more.
-            if again || matches!(key, Key::Workload(_)) {
+            let streak = self.streaks.entry(key.clone()).or_insert(0);
+            *streak += 1;
+            if *streak > STREAK {
+                warn!(?key, "the hub keeps something else than it was sent");
+                self.resting.insert(key.clone());
+                self.timers.set(Timer::Write(key), now.instant + RETRY_MOST);
+            } else if again || matches!(key, Key::Workload(_)) {
+                // What was learned from the answers may call for more.
                 self.enqueue(key);
+            } else {
+                self.streaks.remove(&key);
             }
             return;
         };

@@ -1,27 +1,20 @@
 //! Takes in what the watches and the answers to writes say, and notes what has to be looked at because of it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use placement_api::api_type::{GroupKind, ObjectKey};
-use placement_api::kinds::{
-    Assignment, AssignmentPhase, FleetPolicy, KindProfile, Location, Placement, Queue, Workload,
-};
+use placement_api::kinds::{Assignment, AssignmentPhase, Workload};
 use placement_api::names::target_of_namespace;
-use placement_api::profile::Profile;
 use placement_api::raw::RawObject;
 use placement_api::selector::Labels;
 use tracing::warn;
 
 use super::lease::spec_of;
-use super::model::{
-    Alarm, Entry, Key, LiveAssignment, LiveWorkload, LocationRecord, Model, Now, Part,
-    PlacementRecord, ProfileRecord, QueueRecord, RootKey, Timer, number,
-};
+use super::model::{Alarm, Entry, Key, LiveAssignment, LiveWorkload, Model, Now, RootKey, Timer};
 use super::watch::Source;
 use crate::fleet::{DEFAULT_LEVELS, TargetName, WorkloadId};
 use crate::manifest::serves;
-use crate::select::{self, Kind, Rule};
+use crate::select::{self, Kind};
 
 impl Model {
     /// An object is there, new or changed or as before.
@@ -115,206 +108,6 @@ impl Model {
     /// Looks at every workload in the next cycle.
     pub(crate) fn look_at_all(&mut self) {
         self.look.extend(self.entries.keys().cloned());
-    }
-
-    fn location_applied(&mut self, object: &RawObject) {
-        let Some(location) = parsed::<Location>(object) else {
-            return;
-        };
-        let version = number(&object.metadata.resource_version);
-        if self
-            .config
-            .locations
-            .get(&object.metadata.name)
-            .is_some_and(|known| known.version > version)
-        {
-            return;
-        }
-        let selector = select::read(Some(&location.spec.target_selector), "spec.targetSelector")
-            .inspect_err(|error| {
-                warn!(
-                    location = object.metadata.name,
-                    error, "a Location cannot be used"
-                )
-            })
-            .ok()
-            .flatten();
-        let record = LocationRecord {
-            version,
-            selector,
-            status: location.status.unwrap_or_default(),
-        };
-        self.config
-            .locations
-            .insert(object.metadata.name.clone(), record);
-        self.locations_changed();
-    }
-
-    fn locations_changed(&mut self) {
-        let usable = self.config.locations.iter();
-        let usable: BTreeMap<_, _> = usable
-            .filter_map(|(name, record)| Some((name.clone(), record.selector.clone()?)))
-            .collect();
-        let event = self.fleet.set_locations(usable);
-        if !event.is_nothing() {
-            self.dirty
-                .extend(self.targets.keys().cloned().map(Key::Target));
-        }
-        self.event.merge(event);
-        self.dirty
-            .extend(self.config.locations.keys().cloned().map(Key::Location));
-    }
-
-    fn placement_applied(&mut self, object: &RawObject) {
-        let name = object.metadata.name.clone();
-        let Some(placement) = parsed::<Placement>(object) else {
-            return;
-        };
-        let version = number(&object.metadata.resource_version);
-        if self
-            .config
-            .placements
-            .get(&name)
-            .is_some_and(|known| known.version > version)
-        {
-            return;
-        }
-        let changed = self
-            .config
-            .placements
-            .get(&name)
-            .is_none_or(|known| known.spec != placement.spec);
-        let created = object
-            .metadata
-            .creation_timestamp
-            .clone()
-            .unwrap_or_default();
-        let record = PlacementRecord {
-            version,
-            generation: object.metadata.generation.unwrap_or(0),
-            problem: Rule::new(&name, &created, placement.spec.clone()).err(),
-            created,
-            spec: placement.spec,
-            status: placement.status.unwrap_or_default(),
-            status_at: self
-                .config
-                .placements
-                .get(&name)
-                .and_then(|known| known.status_at),
-        };
-        self.config.placements.insert(name.clone(), record);
-        self.dirty.push(Key::Placement(name.clone()));
-        if changed {
-            self.placements_changed(&name, Now::read());
-        }
-    }
-
-    fn placements_changed(&mut self, name: &str, now: Now) {
-        let usable = self.config.placements.iter();
-        let mut rules: Vec<Rule> = usable
-            .filter_map(|(name, record)| Rule::new(name, &record.created, record.spec.clone()).ok())
-            .collect();
-        select::sort(&mut rules);
-        self.config.rules = rules;
-        self.kinds_changed = true;
-        let concerned: Vec<WorkloadId> = self
-            .entries
-            .iter()
-            .filter(|(_, entry)| entry.spec.placement == name)
-            .map(|(id, _)| id.clone())
-            .collect();
-        for id in concerned {
-            self.render(&id);
-        }
-        self.reselect(None, now);
-    }
-
-    fn queue_applied(&mut self, object: &RawObject) {
-        let Some(queue) = parsed::<Queue>(object) else {
-            return;
-        };
-        let namespaces = select::read(
-            queue.spec.namespace_selector.as_ref(),
-            "spec.namespaceSelector",
-        )
-        .inspect_err(|error| {
-            warn!(
-                queue = object.metadata.name,
-                error, "a Queue's selector cannot be used"
-            )
-        })
-        .ok()
-        .flatten();
-        let before = self.config.queues.insert(
-            object.metadata.name.clone(),
-            QueueRecord {
-                namespaces: namespaces.clone(),
-            },
-        );
-        if before.is_none_or(|before| before.namespaces != namespaces) {
-            self.look_at_all();
-        }
-    }
-
-    fn policy_applied(&mut self, object: &RawObject) {
-        let Some(policy) = parsed::<FleetPolicy>(object) else {
-            return;
-        };
-        let mut levels = policy.spec.topology_levels;
-        if levels.is_empty() {
-            levels = DEFAULT_LEVELS.map(str::to_owned).to_vec();
-        }
-        let event = self.fleet.set_levels(levels);
-        self.event.merge(event);
-    }
-
-    fn profile_applied(&mut self, object: &RawObject) {
-        let name = object.metadata.name.clone();
-        let Some(written) = parsed::<KindProfile>(object) else {
-            return;
-        };
-        let fields = written.spec.profile;
-        let version = number(&object.metadata.resource_version);
-        let known = self.config.profiles.get(&name);
-        if known.is_some_and(|known| known.version > version) {
-            return;
-        }
-        if let Some(known) = known.filter(|known| known.fields == fields) {
-            let generation = object.metadata.generation.unwrap_or(known.generation);
-            if let Some(known) = self.config.profiles.get_mut(&name) {
-                known.generation = generation;
-                known.version = version;
-                known.status = written.status.unwrap_or_default();
-            }
-            return;
-        }
-        let kind = GroupKind::new(fields.group.clone(), fields.kind.clone());
-        let compiled = Profile::from_spec(&fields);
-        let record = ProfileRecord {
-            version,
-            generation: object.metadata.generation.unwrap_or(0),
-            kind: kind.clone(),
-            problem: compiled.as_ref().err().map(ToString::to_string),
-            profile: compiled.ok().map(Arc::new),
-            fields,
-            status: written.status.unwrap_or_default(),
-        };
-        self.config.profiles.insert(name.clone(), record);
-        self.dirty.push(Key::Profile(name));
-        self.profile_changed(&kind, Now::read());
-    }
-
-    fn profile_changed(&mut self, kind: &GroupKind, now: Now) {
-        self.kinds_changed = true;
-        let concerned = self
-            .entries
-            .iter()
-            .filter(|(_, entry)| entry.root.kind == *kind);
-        let concerned: Vec<WorkloadId> = concerned.map(|(id, _)| id.clone()).collect();
-        for id in concerned {
-            self.render(&id);
-        }
-        self.reselect(None, now);
     }
 
     fn definition_applied(&mut self, object: &RawObject) {
@@ -692,85 +485,6 @@ impl Model {
         self.alarms.push((Timer::Lost(name.clone()), Alarm::At(at)));
         self.refresh_target(&name);
     }
-}
-
-impl Entry {
-    /// Takes over what an earlier leader has decided.
-    fn adopt(&mut self, now: Now) {
-        let Some(live) = self.live.get() else { return };
-        self.spec = live.spec.clone();
-        self.spec.assignments = Vec::new();
-        let status = &live.status;
-        self.phase = status.state;
-        self.reason = status.reason;
-        self.message.clone_from(&status.message);
-        self.verdicts.clone_from(&status.explanation);
-        self.since_ms = milliseconds(&status.since).unwrap_or(now.ms);
-        for refusal in &status.refusals {
-            let refused = super::model::Refused {
-                message: refusal.message.clone(),
-                count: refusal.count,
-                until_ms: milliseconds(&refusal.until).unwrap_or(0),
-            };
-            self.refused
-                .insert(TargetName::from(&refusal.target), refused);
-        }
-        for written in &live.spec.assignments {
-            let part = self
-                .parts
-                .entry(TargetName::from(&written.target))
-                .or_default();
-            part.epoch = part.epoch.max(written.epoch);
-            part.domain.clone_from(&written.domain);
-            part.nodes.clone_from(&written.nodes);
-            part.evicting |= written.evicting;
-            part.evicted_for = written.evicted_for;
-            part.started = true;
-            part.render = true;
-            if part.counts.is_empty() {
-                part.counts = counts_of(written, &self.spec);
-            }
-        }
-    }
-}
-
-impl Part {
-    /// Takes over an Assignment that no Workload has been seen for yet.
-    fn adopt(&mut self) {
-        let Some(live) = self.live.get() else { return };
-        self.epoch = live.spec.epoch;
-        self.domain.clone_from(&live.spec.domain);
-        self.nodes.clone_from(&live.spec.nodes);
-        self.evicting = !live.is_active();
-        self.render = true;
-        self.counts = live
-            .spec
-            .pod_sets
-            .iter()
-            .map(|set| (set.name.clone(), set.count))
-            .collect();
-    }
-}
-
-/// Pods by role, as far as the Workload says.
-fn counts_of(
-    written: &placement_api::kinds::WorkloadAssignment,
-    spec: &placement_api::kinds::WorkloadSpec,
-) -> BTreeMap<String, i64> {
-    let mut counts = BTreeMap::new();
-    if !written.nodes.is_empty() {
-        for node in &written.nodes {
-            *counts.entry(node.pod_set.clone()).or_insert(0) += node.pods;
-        }
-        return counts;
-    }
-    match (written.replicas, spec.pod_sets.as_slice()) {
-        (Some(replicas), [only]) => {
-            counts.insert(only.name.clone(), replicas);
-        }
-        (_, sets) => counts.extend(sets.iter().map(|set| (set.name.clone(), set.count))),
-    }
-    counts
 }
 
 /// Whether `after` is an older version than `before`.

@@ -1,5 +1,8 @@
 //! The scheduler at work: watch, plan, write, report.
 
+mod adopt;
+mod asking;
+mod config;
 mod copies;
 mod cycle;
 mod engine;
@@ -11,6 +14,7 @@ pub(crate) mod lease;
 pub(crate) mod metrics;
 mod model;
 pub(crate) mod serve;
+mod reports;
 mod status;
 mod targets;
 mod timers;

@@ -46,7 +46,9 @@ fn a_gang_sits_in_one_rack_on_the_nodes_that_were_decided() {
     run(async {
         let topology = json!({"topology": {"level": "topology.kubernetes.io/rack", "mode": "Required"}, "strategy": "Gang"});
         let case = Case::new("gang-rack", topology).await?;
-        case.apply(case.job("pretrain", 2, 6, "30m")).await?;
+        let mut pretrain = case.job("pretrain", 2, 6, "30m");
+        pretrain["spec"]["backoffLimit"] = json!(3);
+        case.apply(pretrain).await?;
         let seats = eventually("both pods run", || async {
             let found = seats(&case, "pretrain").await?;
             ensure!(found.len() == 2, "{found:?}");

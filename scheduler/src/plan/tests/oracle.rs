@@ -17,34 +17,65 @@ struct Box_<'a> {
 pub(super) fn gang_fits(fleet: &Fleet, request: &Request, counts: &[i64]) -> bool {
     let mut domains = Vec::new();
     for (name, target) in fleet.targets() {
-        if target.state != TargetState::Ready || tolerates(&request.tolerations, &target.taints, BLOCKING).is_err() {
+        if target.state != TargetState::Ready
+            || tolerates(&request.tolerations, &target.taints, BLOCKING).is_err()
+        {
             continue;
         }
-        let boxes = || target.nodes().filter(|node| node.unusable.is_none()).map(|node| free(fleet, name.as_str(), node));
-        let required = request.topology.as_ref().filter(|topology| topology.mode == TopologyMode::Required);
+        let boxes = || {
+            target
+                .nodes()
+                .filter(|node| node.unusable.is_none())
+                .map(|node| free(fleet, name.as_str(), node))
+        };
+        let required = request
+            .topology
+            .as_ref()
+            .filter(|topology| topology.mode == TopologyMode::Required);
         let Some(topology) = required else {
             domains.push(boxes().collect::<Vec<_>>());
             continue;
         };
         // Every pair of nodes in one domain agrees in the level and in all wider ones.
-        let wider: Vec<&str> = ["zone", "rack", HOSTNAME].into_iter().take_while(|level| *level != topology.level).collect();
+        let wider: Vec<&str> = ["zone", "rack", HOSTNAME]
+            .into_iter()
+            .take_while(|level| *level != topology.level)
+            .collect();
         let key = |node: &Node| -> Option<Vec<String>> {
-            let mut key: Vec<String> = wider.iter().map(|level| node.labels.get(*level).cloned().unwrap_or_default()).collect();
+            let mut key: Vec<String> = wider
+                .iter()
+                .map(|level| node.labels.get(*level).cloned().unwrap_or_default())
+                .collect();
             key.push(node.labels.get(&topology.level)?.clone());
             Some(key)
         };
         let mut keys: Vec<Vec<String>> = target.nodes().filter_map(key).collect();
         keys.sort();
         keys.dedup();
-        domains.extend(keys.iter().map(|one| boxes().filter(|have| key(have.node).as_ref() == Some(one)).collect::<Vec<_>>()));
+        domains.extend(keys.iter().map(|one| {
+            boxes()
+                .filter(|have| key(have.node).as_ref() == Some(one))
+                .collect::<Vec<_>>()
+        }));
     }
-    let pods: Vec<&PodSetRequest> =
-        request.pod_sets.iter().zip(counts).flat_map(|(set, count)| (0..*count).map(move |_| set)).collect();
-    let ready = |request: &Request| fleet.targets().any(|(_, target)| target.state == TargetState::Ready && tolerates(&request.tolerations, &target.taints, BLOCKING).is_ok());
+    let pods: Vec<&PodSetRequest> = request
+        .pod_sets
+        .iter()
+        .zip(counts)
+        .flat_map(|(set, count)| (0..*count).map(move |_| set))
+        .collect();
+    let ready = |request: &Request| {
+        fleet.targets().any(|(_, target)| {
+            target.state == TargetState::Ready
+                && tolerates(&request.tolerations, &target.taints, BLOCKING).is_ok()
+        })
+    };
     if pods.is_empty() {
         return ready(request);
     }
-    domains.iter_mut().any(|boxes| every_way(boxes, request, &pods))
+    domains
+        .iter_mut()
+        .any(|boxes| every_way(boxes, request, &pods))
 }
 
 /// Replicas that all targets together hold.
@@ -52,7 +83,9 @@ pub(super) fn replicas(fleet: &Fleet, request: &Request) -> i64 {
     assert_eq!(request.strategy, Strategy::Divide);
     let mut total = 0;
     for (name, target) in fleet.targets() {
-        if target.state != TargetState::Ready || tolerates(&request.tolerations, &target.taints, BLOCKING).is_err() {
+        if target.state != TargetState::Ready
+            || tolerates(&request.tolerations, &target.taints, BLOCKING).is_err()
+        {
             continue;
         }
         for node in target.nodes().filter(|node| node.unusable.is_none()) {
@@ -67,13 +100,24 @@ pub(super) fn replicas(fleet: &Fleet, request: &Request) -> i64 {
 }
 
 fn free<'a>(fleet: &Fleet, target: &str, node: &'a Node) -> Box_<'a> {
-    Box_ { node, free: fleet.free_on(target, node.name().as_str()).expect("node") }
+    Box_ {
+        node,
+        free: fleet.free_on(target, node.name().as_str()).expect("node"),
+    }
 }
 
 fn allowed(there: &Box_<'_>, request: &Request, set: &PodSetRequest) -> bool {
-    let tolerations: Vec<_> = request.tolerations.iter().chain(&set.tolerations).cloned().collect();
+    let tolerations: Vec<_> = request
+        .tolerations
+        .iter()
+        .chain(&set.tolerations)
+        .cloned()
+        .collect();
     tolerates(&tolerations, &there.node.taints, BLOCKING).is_ok()
-        && set.node_selector.iter().all(|(key, value)| there.node.labels.get(key) == Some(value))
+        && set
+            .node_selector
+            .iter()
+            .all(|(key, value)| there.node.labels.get(key) == Some(value))
         && set.requests.fits(&there.free)
         && there.free.get("pods") > 0
 }
@@ -81,11 +125,17 @@ fn allowed(there: &Box_<'_>, request: &Request, set: &PodSetRequest) -> bool {
 fn take(there: &mut Box_<'_>, set: &PodSetRequest, away: bool) {
     let mut pod = set.requests.clone();
     pod.set("pods", 1);
-    if away { there.free.sub(&pod) } else { there.free.add(&pod) }
+    if away {
+        there.free.sub(&pod);
+    } else {
+        there.free.add(&pod);
+    }
 }
 
 fn every_way(boxes: &mut [Box_<'_>], request: &Request, pods: &[&PodSetRequest]) -> bool {
-    let Some((pod, rest)) = pods.split_first() else { return true };
+    let Some((pod, rest)) = pods.split_first() else {
+        return true;
+    };
     for index in 0..boxes.len() {
         if allowed(&boxes[index], request, pod) {
             take(&mut boxes[index], pod, true);

@@ -20,36 +20,65 @@ struct Case {
 }
 
 fn a_node() -> impl Strategy_<Value = N> {
-    (0_i64..5, 1_i64..9, 1_i64..7, prop::option::of(1..3), prop::option::of(1..3), prop::bool::weighted(0.1), prop::bool::weighted(0.1)).prop_map(
-        |(gpu, cpu, pods, zone, rack, tainted, unusable)| {
-            let label = |key: &str, value: Option<i32>| value.map(|value| format!("{key}={key}{value} ")).unwrap_or_default();
-            let mut one = node("", &format!("{}{}", label("zone", zone), label("rack", rack)), &format!("gpu={gpu} cpu={cpu} pods={pods}"));
+    (
+        0_i64..5,
+        1_i64..9,
+        1_i64..7,
+        prop::option::of(1..3),
+        prop::option::of(1..3),
+        prop::bool::weighted(0.1),
+        prop::bool::weighted(0.1),
+    )
+        .prop_map(|(gpu, cpu, pods, zone, rack, tainted, unusable)| {
+            let label = |key: &str, value: Option<i32>| {
+                value
+                    .map(|value| format!("{key}={key}{value} "))
+                    .unwrap_or_default()
+            };
+            let mut one = node(
+                "",
+                &format!("{}{}", label("zone", zone), label("rack", rack)),
+                &format!("gpu={gpu} cpu={cpu} pods={pods}"),
+            );
             one.unusable = unusable;
             if tainted {
                 one.taints = vec![taint("t", TaintEffect::NoSchedule)];
             }
             one
-        },
-    )
+        })
 }
 
 use proptest::strategy::Strategy as Strategy_;
 
 fn a_target() -> impl Strategy_<Value = (TargetState, bool, Vec<N>)> {
     let state = prop_oneof![8 => Just(TargetState::Ready), 1 => Just(TargetState::Cordoned), 1 => Just(TargetState::Lost)];
-    (state, prop::bool::weighted(0.1), prop::collection::vec(a_node(), 0..4)).prop_map(|(state, tainted, mut nodes)| {
-        for (index, node) in nodes.iter_mut().enumerate() {
-            node.name = format!("n{index}");
-        }
-        (state, tainted, nodes)
-    })
+    (
+        state,
+        prop::bool::weighted(0.1),
+        prop::collection::vec(a_node(), 0..4),
+    )
+        .prop_map(|(state, tainted, mut nodes)| {
+            for (index, node) in nodes.iter_mut().enumerate() {
+                node.name = format!("n{index}");
+            }
+            (state, tainted, nodes)
+        })
 }
 
 fn a_request() -> impl Strategy_<Value = Request> {
-    let set = (0_i64..5, 0_i64..3, 0_i64..3, prop::bool::weighted(0.2), prop::option::weighted(0.2, 1_i64..3));
+    let set = (
+        0_i64..5,
+        0_i64..3,
+        0_i64..3,
+        prop::bool::weighted(0.2),
+        prop::option::weighted(0.2, 1_i64..3),
+    );
     let topology = prop::option::weighted(
         0.4,
-        (prop_oneof![Just("zone"), Just("rack"), Just("kubernetes.io/hostname")], prop_oneof![3 => Just(TopologyMode::Required), 1 => Just(TopologyMode::Preferred)]),
+        (
+            prop_oneof![Just("zone"), Just("rack"), Just("kubernetes.io/hostname")],
+            prop_oneof![3 => Just(TopologyMode::Required), 1 => Just(TopologyMode::Preferred)],
+        ),
     );
     (
         prop::collection::vec(set, 1..3),
@@ -82,17 +111,21 @@ fn a_request() -> impl Strategy_<Value = Request> {
             if tolerant {
                 request.tolerations = vec![Toleration::exists("t")];
             }
-            Request { strategy, priority, submitted_ms, packing, ..request }
+            Request { strategy, packing, priority, submitted_ms, ..request }
         })
 }
 
 fn a_case() -> impl Strategy_<Value = Case> {
-    (prop::collection::vec(a_target(), 1..4), prop::collection::vec(a_request(), 1..6)).prop_map(|(targets, mut requests)| {
-        for (index, request) in requests.iter_mut().enumerate() {
-            request.id = WorkloadId::from(format!("w{index}"));
-        }
-        Case { targets, requests }
-    })
+    (
+        prop::collection::vec(a_target(), 1..4),
+        prop::collection::vec(a_request(), 1..6),
+    )
+        .prop_map(|(targets, mut requests)| {
+            for (index, request) in requests.iter_mut().enumerate() {
+                request.id = WorkloadId::from(format!("w{index}"));
+            }
+            Case { targets, requests }
+        })
 }
 
 fn build(case: &Case) -> Fleet {
@@ -100,7 +133,11 @@ fn build(case: &Case) -> Fleet {
     for (index, (state_, tainted, nodes)) in case.targets.iter().enumerate() {
         let target = format!("t{index}");
         add(&mut fleet, &target, "", nodes);
-        let taints = if *tainted { vec![taint("t", TaintEffect::NoSchedule)] } else { Vec::new() };
+        let taints = if *tainted {
+            vec![taint("t", TaintEffect::NoSchedule)]
+        } else {
+            Vec::new()
+        };
         fleet.set_target(&name(&target), pairs(""), taints, *state_, 0);
     }
     fleet
@@ -110,7 +147,9 @@ fn build(case: &Case) -> Fleet {
 fn within_capacity(fleet: &Fleet, requests: &[Request], decisions: &[Decision]) {
     for (name, target) in fleet.targets() {
         for node in target.nodes() {
-            let free = fleet.free_on(name.as_str(), node.name().as_str()).expect("node");
+            let free = fleet
+                .free_on(name.as_str(), node.name().as_str())
+                .expect("node");
             assert!(!free.has_negative(), "{name}/{}: {free:?}", node.name());
         }
     }
@@ -118,31 +157,61 @@ fn within_capacity(fleet: &Fleet, requests: &[Request], decisions: &[Decision]) 
     for (request, decision) in requests.iter().zip(decisions) {
         for part in &decision.parts {
             for node in &part.nodes {
-                let mut pod = request.pod_set(&node.pod_set).expect("role").requests.clone();
+                let mut pod = request
+                    .pod_set(&node.pod_set)
+                    .expect("role")
+                    .requests
+                    .clone();
                 pod.set("pods", 1);
-                used.entry((part.target.as_str(), &node.name)).or_default().add(&pod.times(u32::try_from(node.pods).expect("count")));
+                used.entry((part.target.as_str(), &node.name))
+                    .or_default()
+                    .add(&pod.times(u32::try_from(node.pods).expect("count")));
             }
             if !part.nodes.is_empty() {
                 for (set, count) in &part.counts {
-                    let named: i64 = part.nodes.iter().filter(|node| node.pod_set == *set).map(|node| node.pods).sum();
-                    assert_eq!(named, *count, "{} {set}: every pod has its node", request.id);
+                    let named: i64 = part
+                        .nodes
+                        .iter()
+                        .filter(|node| node.pod_set == *set)
+                        .map(|node| node.pods)
+                        .sum();
+                    assert_eq!(
+                        named, *count,
+                        "{} {set}: every pod has its node",
+                        request.id
+                    );
                 }
             }
         }
     }
     let mut fresh = fleet.clone();
-    requests.iter().for_each(|request| drop(fresh.release_all(&request.id)));
+    for request in requests {
+        fresh.release_all(&request.id);
+    }
     for ((target, node), used) in used {
-        assert!(used.fits(&fresh.free_on(target, node).expect("node")), "{target}/{node}: {used:?}");
+        assert!(
+            used.fits(&fresh.free_on(target, node).expect("node")),
+            "{target}/{node}: {used:?}"
+        );
     }
 }
 
 fn counts(request: &Request, decision: &Decision) -> Vec<i64> {
-    request.pod_sets.iter().map(|set| decision.parts.iter().filter_map(|part| part.counts.get(&set.name)).sum()).collect()
+    request
+        .pod_sets
+        .iter()
+        .map(|set| {
+            decision
+                .parts
+                .iter()
+                .filter_map(|part| part.counts.get(&set.name))
+                .sum()
+        })
+        .collect()
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
     #[test]
     fn capacity_is_never_exceeded_and_gangs_are_whole(case in a_case()) {
@@ -235,7 +304,9 @@ proptest! {
             return Ok(());
         }
         let mut fresh = build(&case);
-        again.iter().for_each(|request| adopt(&mut fresh, request));
+        for request in &again {
+            adopt(&mut fresh, request);
+        }
         for (name, _) in before.targets() {
             prop_assert_eq!(before.free_of(name.as_str()), fresh.free_of(name.as_str()));
         }
