@@ -339,7 +339,7 @@ fn labels(object: &Value, set: &PodSet) -> Option<Labels> {
 pub fn wants(shape: &WorkloadShape, strategy: Strategy, topology: Option<&Closeness>) -> String {
     let mut text = match shape.pod_sets.as_slice() {
         [] => "one copy per target".to_owned(),
-        [set] => one_role(set, shape.divisible),
+        [set] => one_role(set, strategy == Strategy::Divide),
         sets => {
             let roles: Vec<String> = sets
                 .iter()
@@ -352,7 +352,8 @@ pub fn wants(shape: &WorkloadShape, strategy: Strategy, topology: Option<&Closen
         text.push_str(" in each target");
     }
     if let Some(topology) = topology {
-        text.push_str(&format!(", one {}", level_word(&topology.level)));
+        text.push_str(", one ");
+        text.push_str(level_word(&topology.level));
         if topology.mode == TopologyMode::Preferred {
             text.push_str(" if it can be");
         }
@@ -393,3 +394,6 @@ fn replicas(count: u32) -> String {
         format!("{count} replicas")
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -331,3 +331,6 @@ fn remove(value: &mut Value, pointer: &str, names: &[&str]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -225,3 +225,6 @@ pub fn read(
 fn names(resource: &KindRef, kind: &GroupKind) -> bool {
     resource.group == kind.group && (resource.kind == kind.kind || resource.kind == "*")
 }
+
+#[cfg(test)]
+mod tests;

@@ -439,7 +439,9 @@ impl Engine {
         later.append(&mut self.queue);
         self.queue = later;
         while self.running.len() < JOBS && self.notes_running < NOTES {
-            let Some(note) = self.unsent.pop_front() else { break };
+            let Some(note) = self.unsent.pop_front() else {
+                break;
+            };
             self.notes_sent += 1;
             self.notes_running += 1;
             self.spawn(note.job(self.notes_sent, &self.identity));
@@ -599,7 +601,7 @@ impl Engine {
                 self.model.applied(&source, *live, now);
             }
             (Tag::Object | Tag::Check(_), Some(Seen::There(live))) => {
-                self.model.object_applied(*live, now)
+                self.model.object_applied(*live, now);
             }
             (Tag::Check(root), Some(Seen::Gone)) => self.model.object_gone(root),
             (Tag::Object, Some(Seen::Gone)) => {

@@ -329,7 +329,6 @@ impl Model {
             uid: object.metadata.uid.clone(),
             deleting: object.is_deleting(),
             finalizers: object.metadata.finalizers.clone(),
-            created: object.metadata.creation_timestamp.clone(),
             spec: workload.spec,
             status: workload.status.unwrap_or_default(),
         };

@@ -410,7 +410,7 @@ impl Model {
             secrets: secrets.clone(),
             replicas: replicas(entry, part, total).filter(|_| entry.scalable),
             profile: &profile,
-            pod_sets: self.pod_sets(entry, part),
+            pod_sets: pod_sets(entry, part),
             domain: part.domain.clone(),
             nodes: part.nodes.clone(),
             replaces: part.replaces.as_ref().map(ToString::to_string),
@@ -421,20 +421,6 @@ impl Model {
             term: self.term,
         };
         Some((secrets, manifest::assignment(&order)))
-    }
-
-    fn pod_sets(&self, entry: &Entry, part: &Part) -> Vec<AssignedPodSet> {
-        entry
-            .spec
-            .pod_sets
-            .iter()
-            .map(|set| AssignedPodSet {
-                name: set.name.clone(),
-                count: part.counts.get(&set.name).copied().unwrap_or(0),
-                template: entry.templates.get(&set.name).cloned(),
-                requests: set.requests.clone(),
-            })
-            .collect()
     }
 
     fn interpretation(&self, kind: &GroupKind) -> Option<Interpretation> {
@@ -491,6 +477,20 @@ impl Model {
     }
 }
 
+fn pod_sets(entry: &Entry, part: &Part) -> Vec<AssignedPodSet> {
+    entry
+        .spec
+        .pod_sets
+        .iter()
+        .map(|set| AssignedPodSet {
+            name: set.name.clone(),
+            count: part.counts.get(&set.name).copied().unwrap_or(0),
+            template: entry.templates.get(&set.name).cloned(),
+            requests: set.requests.clone(),
+        })
+        .collect()
+}
+
 /// The reference that stands for a Secret in an Assignment.
 fn secret_ref(secret: &placement_api::raw::RawObject) -> Option<SecretRef> {
     (!never_travels(secret)).then(|| SecretRef {
@@ -533,11 +533,11 @@ fn place(entry: &Entry, levels: &[String], total: i64) -> String {
     for (target, part) in entry.parts.iter().filter(|(_, part)| !part.evicting) {
         let mut word = target.to_string();
         if let Some(count) = replicas(entry, part, total) {
-            word.push_str(&format!(" {count}"));
+            word = format!("{word} {count}");
         }
         let narrow = narrowest(&part.domain, levels).filter(|_| entry.is_close());
         if let Some((level, value)) = narrow {
-            word.push_str(&format!(" {} {value}", level_word(level)));
+            word = format!("{word} {} {value}", level_word(level));
         }
         words.push(word);
     }

@@ -80,7 +80,7 @@ impl Candidate {
         let mut seen: Option<(String, Instant)> = None;
         loop {
             let wait = match self.try_take(floor, &mut seen).await {
-                Ok(Attempt::Taken(leadership, held)) => return (leadership, held),
+                Ok(Attempt::Taken(leadership, held)) => return (leadership, *held),
                 Ok(Attempt::HeldBy(holder, wait)) => {
                     info!(holder, "standing by");
                     wait
@@ -175,7 +175,7 @@ impl Candidate {
             spec,
             until,
         };
-        Attempt::Taken(leadership, held)
+        Attempt::Taken(leadership, Box::new(held))
     }
 
     /// How long a leader goes on without a renewal.
@@ -304,7 +304,7 @@ impl Held {
 }
 
 enum Attempt {
-    Taken(Leadership, Held),
+    Taken(Leadership, Box<Held>),
     HeldBy(String, Duration),
     Again,
 }

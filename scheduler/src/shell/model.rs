@@ -74,7 +74,6 @@ pub(crate) struct LiveWorkload {
     pub(crate) uid: String,
     pub(crate) deleting: bool,
     pub(crate) finalizers: Vec<String>,
-    pub(crate) created: Option<String>,
     pub(crate) spec: WorkloadSpec,
     pub(crate) status: WorkloadState,
 }
@@ -97,6 +96,10 @@ impl LiveAssignment {
 
 /// A workload's share of a target: what was decided, and the Assignment.
 #[derive(Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, each read by itself"
+)]
 pub(crate) struct Part {
     pub(crate) epoch: i64,
     pub(crate) counts: BTreeMap<String, i64>,

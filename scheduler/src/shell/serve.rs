@@ -30,10 +30,8 @@ pub(crate) struct Readiness(Arc<AtomicU8>);
 /// Steps of [`Readiness`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// The hub has not answered yet.
-    Starting,
     /// Another process leads.
-    Standby,
+    Standby = 1,
     /// It leads, and reads what there is.
     Syncing,
     /// It leads and decides.

@@ -51,8 +51,12 @@ impl Model {
             copies.push(Copy {
                 target: target.as_str(),
                 generation: live.and_then(|live| live.status.root_generation),
-                current: live.is_some_and(|live| !part.render && live.status.observed_generation >= live.generation),
-                status: live.and_then(|live| live.status.root_status.as_ref()).unwrap_or(&nothing),
+                current: live.is_some_and(|live| {
+                    !part.render && live.status.observed_generation >= live.generation
+                }),
+                status: live
+                    .and_then(|live| live.status.root_status.as_ref())
+                    .unwrap_or(&nothing),
             });
         }
         if !heard {
