@@ -12,11 +12,10 @@ use std::time::Duration;
 
 use client::{ApiError, Class, Connection, Discovery, WatchEvent};
 use placement_api::api_type::ObjectKey;
-use placement_api::kinds::api;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
 use super::events::Note;
 use super::jobs::Tag;
@@ -26,21 +25,14 @@ use super::model::{Alarm, Key, Model, Now, Timer};
 use super::serve::{Readiness, Stage};
 use super::timers::Timers;
 use super::watch::{Message, Source, Watches};
-use super::writer::{self, Done, Job, Outcome, Seen, Trouble, Verb, Write};
+use super::writer::{self, Done, Job, Verb, Write};
 
 /// Jobs under way at once. Each has one or a few writes; an API server on two cores is busy with fewer.
 const JOBS: usize = 32;
 /// Watch events that wait in memory.
 const EVENTS: usize = 1024;
-/// First wait after a write that failed, doubled each time.
-const RETRY_FIRST: Duration = Duration::from_millis(100);
-/// Longest such wait.
-const RETRY_MOST: Duration = Duration::from_secs(30);
 /// Events under way at once; they wait for everything else.
 const NOTES: usize = 4;
-/// Writes of one key in a row that all succeed and still leave something to write: the hub keeps something else than it was
-/// sent, and that is no reason to send it for ever.
-const STREAK: u32 = 12;
 /// What the hub serves follows a new definition after about so long.
 const DISCOVERY_RETRY: Duration = Duration::from_millis(250);
 
@@ -67,22 +59,22 @@ pub(crate) struct Engine {
     messages: mpsc::Receiver<Message>,
     pub(super) trackers: BTreeMap<Source, Tracker>,
     pub(super) served: Option<Discovery>,
-    timers: Timers<Timer>,
+    pub(super) timers: Timers<Timer>,
     queue: VecDeque<Key>,
     queued: BTreeSet<Key>,
-    busy: BTreeSet<Key>,
-    again: BTreeSet<Key>,
+    pub(super) busy: BTreeSet<Key>,
+    pub(super) again: BTreeSet<Key>,
     /// Keys whose last write failed, and how often in a row.
-    failures: BTreeMap<Key, u32>,
-    resting: BTreeSet<Key>,
+    pub(super) failures: BTreeMap<Key, u32>,
+    pub(super) resting: BTreeSet<Key>,
     running: JoinSet<Work>,
     /// Jobs of a key that followed each other at once.
-    streaks: BTreeMap<Key, u32>,
+    pub(super) streaks: BTreeMap<Key, u32>,
     discovering: bool,
     phase: Phase,
     unsent: VecDeque<Note>,
     notes_sent: u64,
-    notes_running: usize,
+    pub(super) notes_running: usize,
 }
 
 /// How far a new leader is.
@@ -404,7 +396,7 @@ impl Engine {
         }
     }
 
-    fn enqueue(&mut self, key: Key) {
+    pub(super) fn enqueue(&mut self, key: Key) {
         if self.resting.contains(&key) {
             return;
         }
@@ -484,139 +476,6 @@ impl Engine {
         );
         self.running.spawn(async move { Work::Wrote(run.await) });
     }
-
-    fn wrote(&mut self, done: Done<Key, Tag>) {
-        let now = Now::read();
-        let mut trouble = None;
-        for outcome in done.outcomes {
-            let worst = self.take_outcome(outcome, &done.key, now);
-            trouble = trouble.max(worst);
-        }
-        let key = done.key;
-        self.busy.remove(&key);
-        let again = self.again.remove(&key);
-        if matches!(key, Key::Note(_)) {
-            self.notes_running = self.notes_running.saturating_sub(1);
-            return;
-        }
-        let Some(class) = trouble else {
-            self.failures.remove(&key);
-            let streak = self.streaks.entry(key.clone()).or_insert(0);
-            *streak += 1;
-            if *streak > STREAK {
-                warn!(?key, "the hub keeps something else than it was sent");
-                self.resting.insert(key.clone());
-                self.timers.set(Timer::Write(key), now.instant + RETRY_MOST);
-            } else if again || matches!(key, Key::Workload(_)) {
-                // What was learned from the answers may call for more.
-                self.enqueue(key);
-            } else {
-                self.streaks.remove(&key);
-            }
-            return;
-        };
-        let failures = self.failures.entry(key.clone()).or_insert(0);
-        *failures = failures.saturating_add(1);
-        if class == Retry::AtOnce && *failures <= 3 {
-            self.enqueue(key);
-            return;
-        }
-        let wait = RETRY_FIRST
-            .saturating_mul(1 << (*failures).min(12))
-            .min(RETRY_MOST);
-        self.resting.insert(key.clone());
-        self.timers.set(Timer::Write(key), now.instant + wait);
-    }
-
-    /// Learns from one answer. `None`: all is well.
-    fn take_outcome(&mut self, outcome: Outcome<Tag>, key: &Key, now: Now) -> Option<Retry> {
-        let Outcome {
-            tag,
-            object,
-            live,
-            error,
-        } = outcome;
-        let known = live.is_some();
-        self.learn(&tag, &object, live, now);
-        if let (Tag::Assignment(target), Some(_), Key::Workload(id)) = (&tag, &error, key)
-            && let Some(part) = self
-                .model
-                .entries
-                .get_mut(id)
-                .and_then(|entry| entry.parts.get_mut(target))
-        {
-            part.render = true;
-        }
-        match error? {
-            Trouble::Deposed => Some(Retry::Later),
-            Trouble::NotReached => Some(Retry::AtOnce),
-            Trouble::Api(error) => {
-                let moved = matches!(
-                    error.class(),
-                    Class::Conflict | Class::AlreadyExists | Class::NotFound
-                );
-                if let (Key::Status(id), Class::Invalid | Class::NotFound) = (key, error.class())
-                    && let Some(entry) = self.model.entries.get_mut(id)
-                {
-                    warn!(%error, "the hub does not take the status of an object");
-                    entry.refused_status = entry.sent_status.clone();
-                    return None;
-                }
-                if moved && known {
-                    debug!(%error, "an object was other than expected; decided anew");
-                    return Some(Retry::AtOnce);
-                }
-                warn!(%error, "a write failed");
-                Some(Retry::Later)
-            }
-        }
-    }
-
-    fn learn(&mut self, tag: &Tag, object: &ObjectKey, live: Option<Seen>, now: Now) {
-        let source = match tag {
-            Tag::Workload => Source::Workloads,
-            Tag::Assignment(_) => Source::Assignments,
-            Tag::Term(_) => Source::Inventories,
-            Tag::Own | Tag::Object | Tag::Check(_) | Tag::Other => {
-                return self.learn_other(tag, object, live, now);
-            }
-        };
-        match live {
-            Some(Seen::There(live)) => self.model.applied(&source, *live, now),
-            Some(Seen::Gone) => self.model.deleted(&source, object, None, now),
-            None => {}
-        }
-    }
-
-    fn learn_other(&mut self, tag: &Tag, object: &ObjectKey, live: Option<Seen>, now: Now) {
-        match (tag, live) {
-            (Tag::Own, Some(Seen::There(live))) => {
-                let source = match live.kind.as_str() {
-                    kind if kind == api::SYNC_TARGETS.kind => Source::Targets,
-                    kind if kind == api::LOCATIONS.kind => Source::Locations,
-                    kind if kind == api::PLACEMENTS.kind => Source::Placements,
-                    kind if kind == api::KIND_PROFILES.kind => Source::Profiles,
-                    _ => return,
-                };
-                self.model.applied(&source, *live, now);
-            }
-            (Tag::Object | Tag::Check(_), Some(Seen::There(live))) => {
-                self.model.object_applied(*live, now);
-            }
-            (Tag::Check(root), Some(Seen::Gone)) => self.model.object_gone(root),
-            (Tag::Object, Some(Seen::Gone)) => {
-                self.model.copy_gone(object, None);
-            }
-            _ => {}
-        }
-    }
-}
-
-/// When a key is looked at again after a failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Retry {
-    AtOnce,
-    Later,
 }
 
 /// A time that does not come.

@@ -78,11 +78,15 @@ impl Candidate {
     pub(crate) async fn acquire(&self, floor: i64) -> (Leadership, Held) {
         let mut events = self.hub.0.watch(&known::LEASE, scope());
         let mut seen: Option<(String, Instant)> = None;
+        let mut told = String::new();
         loop {
             let wait = match self.try_take(floor, &mut seen).await {
                 Ok(Attempt::Taken(leadership, held)) => return (leadership, *held),
                 Ok(Attempt::HeldBy(holder, wait)) => {
-                    info!(holder, "standing by");
+                    if told != holder {
+                        info!(holder, "standing by");
+                        told = holder;
+                    }
                     wait
                 }
                 Ok(Attempt::Again) => continue,

@@ -1,6 +1,7 @@
 //! The scheduler at work: watch, plan, write, report.
 
 mod adopt;
+mod answers;
 mod asking;
 mod config;
 mod copies;

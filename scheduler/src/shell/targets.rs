@@ -301,6 +301,15 @@ impl Model {
         name: &TargetName,
         now: Now,
     ) -> Option<serde_json::Value> {
+        let record = self.targets.get(name)?;
+        let due = record
+            .status_at
+            .map(|at| at + std::time::Duration::from_secs(1));
+        if let Some(due) = due.filter(|due| *due > now.instant && record.only_numbers()) {
+            self.alarms
+                .push((Timer::Write(Key::Target(name.clone())), Alarm::By(due)));
+            return None;
+        }
         let desired = self.target_status(name)?;
         let record = self.targets.get_mut(name)?;
         let object = record.object.get()?;
@@ -314,9 +323,6 @@ impl Model {
             || current.observed_generation != desired.observed_generation
             || current.drain != desired.drain
             || current.cluster_uid != desired.cluster_uid;
-        let due = record
-            .status_at
-            .map(|at| at + std::time::Duration::from_secs(1));
         if let Some(due) = due.filter(|due| !urgent && *due > now.instant) {
             self.alarms
                 .push((Timer::Write(Key::Target(name.clone())), Alarm::By(due)));
@@ -335,6 +341,22 @@ impl TargetRecord {
         self.inventory
             .get()
             .map_or(i64::MIN, |inventory| inventory.min_term)
+    }
+
+    /// Its state, as far as it can be told without counting, is what its status says already.
+    fn only_numbers(&self) -> bool {
+        let Some(object) = self.object.get() else {
+            return true;
+        };
+        let said = object.status.state.as_str();
+        let settled = match self.state {
+            TargetState::Pending => said == "Pending",
+            TargetState::Ready => said == "Ready",
+            TargetState::Cordoned => said == "Cordoned",
+            TargetState::Lost => said == "Lost",
+            TargetState::Draining => false,
+        };
+        settled && object.status.observed_generation == object.metadata.generation
     }
 
     fn stands(&self, term: i64) -> TargetState {
