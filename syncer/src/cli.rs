@@ -64,9 +64,23 @@ mod tests {
     #[test]
     fn flags() {
         Args::command().debug_assert();
-        let args = ["inhaul-syncer", "--hub-kubeconfig", "h", "--target", "eu-1", "--heartbeat", "500ms"];
+        let args = [
+            "inhaul-syncer",
+            "--hub-kubeconfig",
+            "h",
+            "--target",
+            "eu-1",
+            "--heartbeat",
+            "500ms",
+        ];
         let args = Args::try_parse_from(args).unwrap();
-        assert_eq!((args.heartbeat.as_millis(), args.unschedulable_after.as_secs()), (500, 60));
+        assert_eq!(
+            (
+                args.heartbeat.as_millis(),
+                args.unschedulable_after.as_secs()
+            ),
+            (500, 60)
+        );
         assert!(args.identity().ends_with(&std::process::id().to_string()));
         assert!(Args::try_parse_from(["inhaul-syncer"]).is_err());
     }

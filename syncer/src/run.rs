@@ -34,7 +34,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         user_agent: concat!("inhaul/syncer-", env!("CARGO_PKG_VERSION")).to_owned(),
         ..ConnectOptions::default()
     };
-    let hub = Connection::from_kubeconfig(&args.hub_kubeconfig, None, options()).await.context("hub")?;
+    let hub = Connection::from_kubeconfig(&args.hub_kubeconfig, None, options())
+        .await
+        .context("hub")?;
     let member = match &args.member_kubeconfig {
         Some(path) => Connection::from_kubeconfig(path, None, options()).await,
         None => Connection::in_cluster(options()).await,
@@ -48,8 +50,14 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     hub.register(&mut registry, "hub");
     member.register(&mut registry, "member");
     if args.listen.port() != 0 {
-        let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
-        tokio::spawn(serve::serve(listener, Arc::new(registry), Arc::clone(&ready)));
+        let listener = TcpListener::bind(args.listen)
+            .await
+            .with_context(|| format!("cannot listen on {}", args.listen))?;
+        tokio::spawn(serve::serve(
+            listener,
+            Arc::new(registry),
+            Arc::clone(&ready),
+        ));
     }
     tracing::info!(target = %args.target, hub = %hub.server_url(), member = %member.server_url(), "agent started");
 
@@ -72,14 +80,29 @@ struct Prepared {
 async fn prepare(args: &Args, hub: &Hub, member: &Connection) -> anyhow::Result<Prepared> {
     let inventory = inventory(hub).await;
     let cluster_uid = cluster_uid(member).await;
-    if let Some(known) = inventory.status.as_ref().map(|status| &status.cluster_uid).filter(|uid| **uid != cluster_uid) {
+    if let Some(known) = inventory
+        .status
+        .as_ref()
+        .map(|status| &status.cluster_uid)
+        .filter(|uid| **uid != cluster_uid)
+    {
         anyhow::bail!(
             "target {} is cluster {known}, but this is cluster {cluster_uid}: register this cluster under a name of its own",
             args.target
         );
     }
-    let held = lease::acquire(&hub.connection, &hub.namespace, &args.identity(), args.heartbeat.get()).await;
-    Ok(Prepared { inventory, cluster_uid, held })
+    let held = lease::acquire(
+        &hub.connection,
+        &hub.namespace,
+        &args.identity(),
+        args.heartbeat.get(),
+    )
+    .await;
+    Ok(Prepared {
+        inventory,
+        cluster_uid,
+        held,
+    })
 }
 
 async fn work(
@@ -90,7 +113,11 @@ async fn work(
     ready: Arc<AtomicBool>,
     prepared: Prepared,
 ) -> anyhow::Result<()> {
-    let Prepared { inventory, cluster_uid, mut held } = prepared;
+    let Prepared {
+        inventory,
+        cluster_uid,
+        mut held,
+    } = prepared;
     let hub_uid: Arc<str> = inventory.spec.hub_uid.as_str().into();
     let session = held.session;
     metrics.session.set(session);
@@ -101,7 +128,11 @@ async fn work(
     let (tell, events) = mpsc::channel(EVENTS);
     let discover = Arc::new(Notify::new());
     let tasks = [
-        tokio::spawn(discovery::follow(member.clone(), Arc::clone(&discover), tell.clone())),
+        tokio::spawn(discovery::follow(
+            member.clone(),
+            Arc::clone(&discover),
+            tell.clone(),
+        )),
         {
             let tell = tell.clone();
             tokio::spawn(async move {
@@ -112,13 +143,49 @@ async fn work(
     ];
     let here = || WatchScope::namespace(&hub.namespace);
     let watches = [
-        watch(&hub.connection, &ASSIGNMENTS, here(), &tell, Event::Assignments),
-        watch(&hub.connection, &known::SECRET, here(), &tell, Event::Secrets),
+        watch(
+            &hub.connection,
+            &ASSIGNMENTS,
+            here(),
+            &tell,
+            Event::Assignments,
+        ),
+        watch(
+            &hub.connection,
+            &known::SECRET,
+            here(),
+            &tell,
+            Event::Secrets,
+        ),
         watch(&member, &known::POD, WatchScope::all(), &tell, Event::Pods),
-        watch(&member, &known::NODE, WatchScope::all(), &tell, Event::Nodes),
-        watch(&member, &known::NAMESPACE, WatchScope::all(), &tell, Event::Namespaces),
-        watch(&member, &known::CUSTOM_RESOURCE_DEFINITION, WatchScope::all(), &tell, Event::Crds),
-        watch(&member, &SYNC_POLICIES, WatchScope::all(), &tell, Event::Policies),
+        watch(
+            &member,
+            &known::NODE,
+            WatchScope::all(),
+            &tell,
+            Event::Nodes,
+        ),
+        watch(
+            &member,
+            &known::NAMESPACE,
+            WatchScope::all(),
+            &tell,
+            Event::Namespaces,
+        ),
+        watch(
+            &member,
+            &known::CUSTOM_RESOURCE_DEFINITION,
+            WatchScope::all(),
+            &tell,
+            Event::Crds,
+        ),
+        watch(
+            &member,
+            &SYNC_POLICIES,
+            WatchScope::all(),
+            &tell,
+            Event::Policies,
+        ),
     ];
     let state = State {
         hub_uid,
@@ -152,7 +219,9 @@ async fn work(
             tracing::info!("stopped; what runs keeps running");
             Ok(())
         }
-        End::Deposed(holder) => anyhow::bail!("another agent has taken over the target: {holder:?}"),
+        End::Deposed(holder) => {
+            anyhow::bail!("another agent has taken over the target: {holder:?}")
+        }
     }
 }
 
@@ -174,7 +243,10 @@ async fn inventory(hub: &Hub) -> Inventory {
 
 async fn cluster_uid(member: &Connection) -> String {
     loop {
-        match member.get::<Namespace>(&known::NAMESPACE, &ObjectKey::cluster("kube-system")).await {
+        match member
+            .get::<Namespace>(&known::NAMESPACE, &ObjectKey::cluster("kube-system"))
+            .await
+        {
             Ok(Some(namespace)) => return namespace.metadata.uid.unwrap_or_default(),
             Ok(None) => tracing::warn!("the member has no namespace kube-system yet"),
             Err(error) => tracing::warn!(%error, "the member does not answer yet"),
@@ -190,7 +262,10 @@ async fn ledgers(
     loop {
         match ledgers::read(member, hub_uid).await {
             Ok(all) => {
-                return all.into_iter().filter_map(|ledger| Some((ledger.metadata.name.clone()?, ledger))).collect();
+                return all
+                    .into_iter()
+                    .filter_map(|ledger| Some((ledger.metadata.name.clone()?, ledger)))
+                    .collect();
             }
             Err(error) => tracing::warn!(%error, "the ledgers on the member cannot be read yet"),
         }

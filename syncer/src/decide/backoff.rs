@@ -28,8 +28,14 @@ mod tests {
     #[test]
     fn grows_and_is_capped() {
         let ms = |trouble, tries| wait(trouble, tries, 1.0).as_millis();
-        assert_eq!([0, 1, 2, 6, 9, 40].map(|n| ms(Trouble::Transient, n)), [200, 400, 800, 12_800, 15_000, 15_000]);
-        assert_eq!([0, 1, 4, 40].map(|n| ms(Trouble::Refused, n)), [2_000, 4_000, 30_000, 30_000]);
+        assert_eq!(
+            [0, 1, 2, 6, 9, 40].map(|n| ms(Trouble::Transient, n)),
+            [200, 400, 800, 12_800, 15_000, 15_000]
+        );
+        assert_eq!(
+            [0, 1, 4, 40].map(|n| ms(Trouble::Refused, n)),
+            [2_000, 4_000, 30_000, 30_000]
+        );
         assert_eq!(wait(Trouble::Transient, 0, 0.0).as_millis(), 100);
     }
 }

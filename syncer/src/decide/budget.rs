@@ -48,10 +48,17 @@ mod tests {
 
     #[test]
     fn waits_for_the_minute_and_the_share() {
-        let limits = DeleteBudget { per_minute: 10, percent: 20 };
+        let limits = DeleteBudget {
+            per_minute: 10,
+            percent: 20,
+        };
         let mut budget = Budget::default();
         assert_eq!(budget.left(None, 5, 0), usize::MAX);
-        assert_eq!(budget.left(Some(&limits), 5, 0), 10, "few objects: no percentage");
+        assert_eq!(
+            budget.left(Some(&limits), 5, 0),
+            10,
+            "few objects: no percentage"
+        );
         assert_eq!(budget.left(Some(&limits), 20, 0), 4);
         budget.spend(4, 1_000);
         assert_eq!(budget.left(Some(&limits), 20, 2_000), 0);

@@ -31,18 +31,30 @@ pub fn content(live: &RawObject) -> String {
         }
     }
     let strings = |map: &std::collections::BTreeMap<String, String>| {
-        Value::Object(map.iter().map(|(k, v)| (k.clone(), Value::from(v.as_str()))).collect())
+        Value::Object(
+            map.iter()
+                .map(|(k, v)| (k.clone(), Value::from(v.as_str())))
+                .collect(),
+        )
     };
     all.insert("/labels".to_owned(), strings(&live.metadata.labels));
-    all.insert("/annotations".to_owned(), strings(&live.metadata.annotations));
+    all.insert(
+        "/annotations".to_owned(),
+        strings(&live.metadata.annotations),
+    );
     digest_of(&Value::Object(all))
 }
 
 fn covers_metadata(live: &RawObject, desired: &Value) -> bool {
     let has = |section: &str, have: &std::collections::BTreeMap<String, String>| {
-        desired.get(section).and_then(Value::as_object).is_none_or(|wanted| {
-            wanted.iter().all(|(key, value)| have.get(key).map(String::as_str) == value.as_str())
-        })
+        desired
+            .get(section)
+            .and_then(Value::as_object)
+            .is_none_or(|wanted| {
+                wanted
+                    .iter()
+                    .all(|(key, value)| have.get(key).map(String::as_str) == value.as_str())
+            })
     };
     has("labels", &live.metadata.labels) && has("annotations", &live.metadata.annotations)
 }
@@ -51,8 +63,18 @@ fn covers_metadata(live: &RawObject, desired: &Value) -> bool {
 fn is_quantity(name: &str) -> bool {
     matches!(
         name,
-        "limits" | "requests" | "capacity" | "hard" | "overhead" | "sizeLimit" | "divisor" | "default"
-            | "defaultRequest" | "max" | "min" | "averageValue"
+        "limits"
+            | "requests"
+            | "capacity"
+            | "hard"
+            | "overhead"
+            | "sizeLimit"
+            | "divisor"
+            | "default"
+            | "defaultRequest"
+            | "max"
+            | "min"
+            | "averageValue"
     )
 }
 
@@ -72,7 +94,8 @@ fn same(live: &Value, desired: &Value, quantity: bool) -> bool {
     match (live, desired) {
         (Value::Object(live), Value::Object(desired)) => desired.iter().all(|(name, value)| {
             let quantity = quantity || is_quantity(name);
-            live.get(name).map_or_else(|| is_empty(value), |have| same(have, value, quantity))
+            live.get(name)
+                .map_or_else(|| is_empty(value), |have| same(have, value, quantity))
         }),
         (Value::Array(live), Value::Array(desired)) => same_list(live, desired, quantity),
         (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),
@@ -95,7 +118,16 @@ fn as_quantity(value: &Value) -> Option<Quantity> {
 
 /// Lists whose items have a name are sets by that name, as in server-side apply; of the others every item counts, in order.
 fn same_list(live: &[Value], desired: &[Value], quantity: bool) -> bool {
-    for key in ["name", "containerPort", "port", "mountPath", "devicePath", "topologyKey", "ip", "type"] {
+    for key in [
+        "name",
+        "containerPort",
+        "port",
+        "mountPath",
+        "devicePath",
+        "topologyKey",
+        "ip",
+        "type",
+    ] {
         let named = |items: &[Value]| {
             let mut keys: Vec<String> = Vec::new();
             for item in items {
@@ -167,7 +199,10 @@ mod tests {
             ("/spec/template/spec/containers/1/image", json!("x:2")),
             ("/spec/template/spec/containers/1/args", json!(["--a"])),
             ("/spec/template/spec/containers/1/env/0/value", json!("1.0")),
-            ("/spec/template/spec/containers/1/resources/requests/cpu", json!("300m")),
+            (
+                "/spec/template/spec/containers/1/resources/requests/cpu",
+                json!("300m"),
+            ),
             ("/spec/template/spec/containers/1/name", json!("renamed")),
             ("/spec/template", json!({})),
         ];
@@ -191,8 +226,10 @@ mod tests {
     #[test]
     fn content_leaves_out_status_and_server_metadata() {
         let object = |rv: &str, ready: i64, data: &str| {
-            raw(&json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "resourceVersion": rv, "generation": ready},
-                "data": {"k": data}, "status": {"ready": ready}}))
+            raw(
+                &json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "resourceVersion": rv, "generation": ready},
+                "data": {"k": data}, "status": {"ready": ready}}),
+            )
         };
         assert_eq!(content(&object("1", 1, "a")), content(&object("2", 9, "a")));
         assert_ne!(content(&object("1", 1, "a")), content(&object("1", 1, "b")));

@@ -33,7 +33,12 @@ pub struct Desired {
 impl std::fmt::Debug for Desired {
     /// Without the content, which may be a secret.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Desired({}, {})", self.id, self.digest.get(..8).unwrap_or_default())
+        write!(
+            f,
+            "Desired({}, {})",
+            self.id,
+            self.digest.get(..8).unwrap_or_default()
+        )
     }
 }
 
@@ -149,7 +154,12 @@ fn prepare_template(
     let Some(pointer) = &pods.template else {
         return Ok(());
     };
-    let missing = || format!("pod set {:?}: there is no pod template at {pointer}", pods.name);
+    let missing = || {
+        format!(
+            "pod set {:?}: there is no pod template at {pointer}",
+            pods.name
+        )
+    };
     let template = object.pointer_mut(pointer).ok_or_else(missing)?;
     let meta = child(template, "metadata").ok_or_else(missing)?;
     set(meta, "labels", HUB_LABEL, hub_uid);
@@ -215,15 +225,33 @@ pub(crate) mod tests {
     fn marker_labels_and_gate_go_where_they_belong() {
         let mut spec = job_spec();
         let plain = desired("job-train", "hub", &spec).unwrap();
-        assert_eq!(plain.iter().map(|d| d.root).collect::<Vec<_>>(), [false, true], "the root is last");
+        assert_eq!(
+            plain.iter().map(|d| d.root).collect::<Vec<_>>(),
+            [false, true],
+            "the root is last"
+        );
         let root = &plain[1].object;
         assert_eq!(root["metadata"]["labels"][HUB_LABEL], "hub");
-        assert_eq!(root["spec"]["template"]["metadata"]["labels"][ASSIGNMENT_LABEL], "job-train");
-        assert!(root["spec"]["template"]["spec"].get("schedulingGates").is_none());
+        assert_eq!(
+            root["spec"]["template"]["metadata"]["labels"][ASSIGNMENT_LABEL],
+            "job-train"
+        );
+        assert!(
+            root["spec"]["template"]["spec"]
+                .get("schedulingGates")
+                .is_none()
+        );
 
-        spec.nodes = vec![NodeShare { pod_set: "main".into(), name: "n1".into(), pods: 2 }];
+        spec.nodes = vec![NodeShare {
+            pod_set: "main".into(),
+            name: "n1".into(),
+            pods: 2,
+        }];
         let gated = desired("job-train", "hub", &spec).unwrap();
-        assert_eq!(gated[1].object["spec"]["template"]["spec"]["schedulingGates"], json!([{"name": GATE}]));
+        assert_eq!(
+            gated[1].object["spec"]["template"]["spec"]["schedulingGates"],
+            json!([{"name": GATE}])
+        );
         assert_ne!(gated[1].digest, plain[1].digest);
         assert_eq!(gated[0].digest, plain[0].digest);
     }
@@ -232,18 +260,34 @@ pub(crate) mod tests {
     fn orders_that_make_no_sense_say_why() {
         let mut spec = job_spec();
         spec.manifests.remove(0);
-        assert!(desired("a", "hub", &spec).unwrap_err().contains("vision/Job/train"));
+        assert!(
+            desired("a", "hub", &spec)
+                .unwrap_err()
+                .contains("vision/Job/train")
+        );
         let mut spec = job_spec();
         spec.pod_sets[0].template = Some("/spec/nope".into());
-        assert!(desired("a", "hub", &spec).unwrap_err().contains("/spec/nope"));
+        assert!(
+            desired("a", "hub", &spec)
+                .unwrap_err()
+                .contains("/spec/nope")
+        );
         let mut spec = job_spec();
         spec.manifests[1].object = json!({"kind": "ConfigMap"});
-        assert!(desired("a", "hub", &spec).unwrap_err().starts_with("manifest 1"));
+        assert!(
+            desired("a", "hub", &spec)
+                .unwrap_err()
+                .starts_with("manifest 1")
+        );
     }
 
     #[test]
     fn a_secrets_digest_says_nothing_of_its_content() {
-        let reference = SecretRef { copy: "c".into(), namespace: "n".into(), name: "s".into() };
+        let reference = SecretRef {
+            copy: "c".into(),
+            namespace: "n".into(),
+            name: "s".into(),
+        };
         let copy = |data: &str, version: &str| {
             RawObject::from_value(&json!({"apiVersion": "v1", "kind": "Secret", "type": "Opaque",
                 "metadata": {"name": "c", "uid": "u", "resourceVersion": version}, "data": {"k": data}}))
@@ -251,8 +295,14 @@ pub(crate) mod tests {
         };
         let a = desired_secret("hub", &reference, &copy("QQ==", "7"));
         assert_eq!(a.object["data"]["k"], "QQ==");
-        assert_eq!(a.digest, desired_secret("hub", &reference, &copy("Qg==", "7")).digest);
-        assert_ne!(a.digest, desired_secret("hub", &reference, &copy("QQ==", "8")).digest);
+        assert_eq!(
+            a.digest,
+            desired_secret("hub", &reference, &copy("Qg==", "7")).digest
+        );
+        assert_ne!(
+            a.digest,
+            desired_secret("hub", &reference, &copy("QQ==", "8")).digest
+        );
         assert!(!format!("{a:?}").contains("QQ=="));
     }
 }

@@ -174,15 +174,26 @@ fn fenced(input: &Input<'_>) -> Option<Block> {
     let ledger = input.ledger?;
     let order = &input.order;
     if order.epoch < ledger.epoch {
-        let message = format!("epoch {} is older than epoch {}, which is here", order.epoch, ledger.epoch);
-        return Some(Block { why: Why::StaleEpoch, id: None, message });
+        let message = format!(
+            "epoch {} is older than epoch {}, which is here",
+            order.epoch, ledger.epoch
+        );
+        return Some(Block {
+            why: Why::StaleEpoch,
+            id: None,
+            message,
+        });
     }
     if ledger.workload.uid != order.workload.uid || ledger.hub_uid != input.hub_uid {
         let message = format!(
             "objects of an earlier {} (UID {}) are still here; they go with a tombstone of their own",
             ledger.workload, ledger.workload.uid
         );
-        return Some(Block { why: Why::LeftOver, id: None, message });
+        return Some(Block {
+            why: Why::LeftOver,
+            id: None,
+            message,
+        });
     }
     None
 }
@@ -205,7 +216,11 @@ fn active(input: &Input<'_>) -> Decision {
         return noted(input, decision, &BTreeMap::new());
     }
     for id in input.missing {
-        decision.blocks.push(block(Why::SecretMissing, id, "its copy on the hub has not arrived"));
+        decision.blocks.push(block(
+            Why::SecretMissing,
+            id,
+            "its copy on the hub has not arrived",
+        ));
     }
     let mut confirmed = BTreeMap::new();
     let mut work = Vec::new();
@@ -234,7 +249,9 @@ fn active(input: &Input<'_>) -> Decision {
                         Some(false) => namespaces.push(namespace.clone()),
                         None => {
                             let message = "the namespaces of the member are not known yet";
-                            decision.blocks.push(block(Why::Waiting, &desired.id, message));
+                            decision
+                                .blocks
+                                .push(block(Why::Waiting, &desired.id, message));
                             continue;
                         }
                     }
@@ -244,9 +261,14 @@ fn active(input: &Input<'_>) -> Decision {
             }
         }
     }
-    let first = input.ledger.is_none_or(|ledger| ledger.epoch < input.order.epoch);
+    let first = input
+        .ledger
+        .is_none_or(|ledger| ledger.epoch < input.order.epoch);
     let announced = announce(&input.order, input.hub_uid, input.ledger, input.desired);
-    let unannounced = first || input.ledger.is_none_or(|have| announced.objects.len() != have.objects.len());
+    let unannounced = first
+        || input
+            .ledger
+            .is_none_or(|have| announced.objects.len() != have.objects.len());
     if work.is_empty() && (!unannounced || !decision.blocks.is_empty()) {
         decision.complete = decision.blocks.is_empty();
         return noted(input, decision, &confirmed);
@@ -257,7 +279,9 @@ fn active(input: &Input<'_>) -> Decision {
     if unannounced {
         decision.steps.push(Step::WriteLedger(Box::new(announced)));
     }
-    decision.steps.extend(namespaces.into_iter().map(Step::MakeNamespace));
+    decision
+        .steps
+        .extend(namespaces.into_iter().map(Step::MakeNamespace));
     decision.steps.extend(work);
     decision
 }
@@ -268,24 +292,37 @@ fn stand<'a>(input: &Input<'a>, desired: &Desired) -> Stand<'a> {
         return Stand::Blocked(block(Why::Denied, id, &message));
     }
     if !(input.served)(desired) {
-        let message = format!("this cluster does not serve {} {}", desired.api_version, id.kind.kind);
+        let message = format!(
+            "this cluster does not serve {} {}",
+            desired.api_version, id.kind.kind
+        );
         return Stand::Blocked(block(Why::KindNotServed, id, &message));
     }
     match (input.seen)(id) {
-        Seen::Unknown => Stand::Blocked(block(Why::Waiting, id, "the first look at its kind is not complete")),
+        Seen::Unknown => Stand::Blocked(block(
+            Why::Waiting,
+            id,
+            "the first look at its kind is not complete",
+        )),
         Seen::Absent => Stand::Create,
         Seen::Foreign(_) if id.is_kept() => Stand::Enough,
         Seen::Foreign(_) => Stand::Blocked(foreign(id)),
-        Seen::Ours(live) if live.is_deleting() => {
-            Stand::Blocked(block(Why::Waiting, id, "it is being deleted on the member and will be made anew"))
-        }
+        Seen::Ours(live) if live.is_deleting() => Stand::Blocked(block(
+            Why::Waiting,
+            id,
+            "it is being deleted on the member and will be made anew",
+        )),
         Seen::Ours(live) => {
             let written = input.written.get(id).filter(|w| w.digest == desired.digest);
             let recorded = input.ledger.is_some_and(|ledger| {
-                ledger.objects.iter().any(|o| ObjectId::of(&o.reference) == *id && o.digest == desired.digest)
+                ledger
+                    .objects
+                    .iter()
+                    .any(|o| ObjectId::of(&o.reference) == *id && o.digest == desired.digest)
             });
             // Seen in another version than it is written in, it cannot be compared.
-            let as_ordered = || live.api_version != desired.api_version || covers(live, &desired.object);
+            let as_ordered =
+                || live.api_version != desired.api_version || covers(live, &desired.object);
             // A repair that changed nothing is not repeated: the server writes it in its own way.
             let as_left = || written.is_some_and(|w| w.content == content(live));
             if (written.is_some() || recorded) && (as_ordered() || as_left()) {
@@ -312,15 +349,28 @@ fn block(why: Why, id: &ObjectId, message: &str) -> Block {
 }
 
 fn lists(ledger: &AppliedAssignmentSpec, id: &ObjectId) -> bool {
-    ledger.objects.iter().any(|o| ObjectId::of(&o.reference) == *id)
+    ledger
+        .objects
+        .iter()
+        .any(|o| ObjectId::of(&o.reference) == *id)
 }
 
 /// Adds the writing of the ledger, if there is something new to note.
-fn noted(input: &Input<'_>, mut decision: Decision, confirmed: &BTreeMap<ObjectId, Confirmed<'_>>) -> Decision {
+fn noted(
+    input: &Input<'_>,
+    mut decision: Decision,
+    confirmed: &BTreeMap<ObjectId, Confirmed<'_>>,
+) -> Decision {
     let Some(ledger) = input.ledger else {
         return decision;
     };
-    let mut new = record(ledger, &input.order, decision.complete, confirmed, input.finished);
+    let mut new = record(
+        ledger,
+        &input.order,
+        decision.complete,
+        confirmed,
+        input.finished,
+    );
     new.epoch = new.epoch.max(input.order.epoch);
     if new != *ledger {
         decision.steps.push(Step::WriteLedger(Box::new(new)));
@@ -345,11 +395,17 @@ fn removed(input: &Input<'_>) -> Decision {
         to_look_at.push(object.clone());
         match (input.seen)(&id) {
             Seen::Unknown => {
-                decision.blocks.push(block(Why::Waiting, &id, "the first look at its kind is not complete"));
+                decision.blocks.push(block(
+                    Why::Waiting,
+                    &id,
+                    "the first look at its kind is not complete",
+                ));
             }
             Seen::Absent | Seen::Foreign(_) => {}
             Seen::Ours(live) if live.is_deleting() => {
-                decision.blocks.push(block(Why::Waiting, &id, "it is being deleted"));
+                decision
+                    .blocks
+                    .push(block(Why::Waiting, &id, "it is being deleted"));
                 if id == root {
                     // What it needs stays until it is gone.
                     return decision;
@@ -424,7 +480,10 @@ mod tests {
     fn world() -> World {
         World {
             spec: job_spec(),
-            member: Member { namespaces: vec!["vision".into()], ..Member::default() },
+            member: Member {
+                namespaces: vec!["vision".into()],
+                ..Member::default()
+            },
             policy: SyncPolicySpec::default(),
             elsewhere: Vec::new(),
             pods: Some(0),
@@ -481,14 +540,24 @@ mod tests {
         fn put(&mut self, desired: &Desired) {
             let member = &mut self.member;
             let mut object = desired.object.clone();
-            let uid = member.objects.get(&desired.id).map(|o| o.metadata.uid.clone()).unwrap_or_else(|| {
+            let uid = member
+                .objects
+                .get(&desired.id)
+                .map(|o| o.metadata.uid.clone());
+            let uid = uid.unwrap_or_else(|| {
                 member.uids += 1;
                 format!("m{}", member.uids)
             });
             object["metadata"]["uid"] = uid.into();
             object["spec"]["defaulted"] = true.into();
             let raw = RawObject::from_value(&object).unwrap();
-            member.written.insert(desired.id.clone(), Written { digest: desired.digest.clone(), content: content(&raw) });
+            member.written.insert(
+                desired.id.clone(),
+                Written {
+                    digest: desired.digest.clone(),
+                    content: content(&raw),
+                },
+            );
             member.objects.insert(desired.id.clone(), raw);
         }
 
@@ -502,7 +571,10 @@ mod tests {
                 Step::Create { index, .. } => {
                     let wanted = &desired[*index];
                     assert!(
-                        self.member.ledger.as_ref().is_some_and(|l| lists(l, &wanted.id)),
+                        self.member
+                            .ledger
+                            .as_ref()
+                            .is_some_and(|l| lists(l, &wanted.id)),
                         "{} is created without being announced",
                         wanted.id
                     );
@@ -532,8 +604,12 @@ mod tests {
                 }
                 for step in &decision.steps {
                     done.push(match step {
-                        Step::Create { index, .. } => format!("create {}", self.desired()[*index].id.kind.kind),
-                        Step::Apply(index) => format!("apply {}", self.desired()[*index].id.kind.kind),
+                        Step::Create { index, .. } => {
+                            format!("create {}", self.desired()[*index].id.kind.kind)
+                        }
+                        Step::Apply(index) => {
+                            format!("apply {}", self.desired()[*index].id.kind.kind)
+                        }
                         Step::Delete(object) => format!("delete {}", object.reference.kind),
                         Step::CheckTerm => "term".into(),
                         Step::WriteLedger(_) => "ledger".into(),
@@ -551,7 +627,9 @@ mod tests {
         fn edit(&mut self, id: &ObjectId, edit: impl FnOnce(&mut Value)) {
             let mut value = self.member.objects[id].to_value();
             edit(&mut value);
-            self.member.objects.insert(id.clone(), RawObject::from_value(&value).unwrap());
+            self.member
+                .objects
+                .insert(id.clone(), RawObject::from_value(&value).unwrap());
         }
     }
 
@@ -561,10 +639,23 @@ mod tests {
         world.member.namespaces.clear();
         assert_eq!(
             world.settle(),
-            ["term", "ledger", "namespace vision", "create ConfigMap", "create Job", "ledger"]
+            [
+                "term",
+                "ledger",
+                "namespace vision",
+                "create ConfigMap",
+                "create Job",
+                "ledger"
+            ]
         );
         let ledger = world.member.ledger.clone().unwrap();
-        assert!(ledger.objects.iter().all(|o| !o.reference.uid.is_empty() && !o.digest.is_empty()), "{ledger:?}");
+        assert!(
+            ledger
+                .objects
+                .iter()
+                .all(|o| !o.reference.uid.is_empty() && !o.digest.is_empty()),
+            "{ledger:?}"
+        );
         assert!(world.decide().complete);
         // A restart remembers nothing but the ledger, and finds everything in place.
         world.member.written.clear();
@@ -645,7 +736,10 @@ mod tests {
     fn finished_work_is_never_started_again() {
         let mut world = world();
         world.settle();
-        world.finished = Some(FinishedRecord { succeeded: true, root_status: Some(json!({"succeeded": 2})) });
+        world.finished = Some(FinishedRecord {
+            succeeded: true,
+            root_status: Some(json!({"succeeded": 2})),
+        });
         assert_eq!(world.settle(), ["ledger"]);
         world.finished = None;
         world.member.objects.remove(&job());
@@ -677,7 +771,9 @@ mod tests {
         let mut world = world();
         world.settle();
         world.spec.state = AssignmentState::Removed;
-        world.edit(&job(), |o| o["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into());
+        world.edit(&job(), |o| {
+            o["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        });
         let decision = world.decide();
         assert_eq!(decision.steps, []);
         assert_eq!(decision.blocks[0].why, Why::Waiting);
@@ -690,7 +786,11 @@ mod tests {
         world.spec.state = AssignmentState::Removed;
         world.elsewhere = vec![script()];
         world.edit(&job(), |o| o["metadata"]["labels"] = json!({}));
-        assert_eq!(world.settle(), ["drop"], "shared with another assignment, and no longer ours");
+        assert_eq!(
+            world.settle(),
+            ["drop"],
+            "shared with another assignment, and no longer ours"
+        );
         assert_eq!(world.member.objects.len(), 2);
 
         let mut world = self::world();
@@ -704,19 +804,33 @@ mod tests {
         world.spec.workload.uid = "u1".into();
         world.deletions = 0;
         let decision = world.decide();
-        assert_eq!((decision.steps.len(), decision.blocks[0].why), (0, Why::DeleteBudget));
+        assert_eq!(
+            (decision.steps.len(), decision.blocks[0].why),
+            (0, Why::DeleteBudget)
+        );
     }
 
     #[test]
     fn what_stands_in_the_way_of_the_root() {
         let foreign = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "script", "namespace": "vision"}});
-        let cases: Vec<(&str, Box<dyn Fn(&mut World)>, Why)> = vec![
-            ("not served", Box::new(|w| w.unserved = vec!["ConfigMap".into()]), Why::KindNotServed),
-            ("policy", Box::new(|w| w.policy.namespaces.deny = vec!["vis*".into()]), Why::Denied),
+        type Prepare = Box<dyn Fn(&mut World)>;
+        let cases: Vec<(&str, Prepare, Why)> = vec![
+            (
+                "not served",
+                Box::new(|w| w.unserved = vec!["ConfigMap".into()]),
+                Why::KindNotServed,
+            ),
+            (
+                "policy",
+                Box::new(|w| w.policy.namespaces.deny = vec!["vis*".into()]),
+                Why::Denied,
+            ),
             (
                 "foreign",
                 Box::new(move |w| {
-                    w.member.objects.insert(script(), RawObject::from_value(&foreign).unwrap());
+                    w.member
+                        .objects
+                        .insert(script(), RawObject::from_value(&foreign).unwrap());
                 }),
                 Why::ForeignObject,
             ),

@@ -27,7 +27,9 @@ pub struct Release {
 pub fn release(shares: &[NodeShare], pods: &[&Pod]) -> Vec<Release> {
     let mut free: BTreeMap<(&str, &str), i64> = BTreeMap::new();
     for share in shares {
-        *free.entry((share.pod_set.as_str(), share.name.as_str())).or_default() += share.pods;
+        *free
+            .entry((share.pod_set.as_str(), share.name.as_str()))
+            .or_default() += share.pods;
     }
     for pod in pods.iter().filter(|pod| pod.is_live()) {
         if let Some(node) = pod.given.as_deref()
@@ -36,13 +38,17 @@ pub fn release(shares: &[NodeShare], pods: &[&Pod]) -> Vec<Release> {
             *left -= 1;
         }
     }
-    let mut gated: Vec<usize> = (0..pods.len()).filter(|i| pods[*i].gated && pods[*i].is_live()).collect();
+    let mut gated: Vec<usize> = (0..pods.len())
+        .filter(|i| pods[*i].gated && pods[*i].is_live())
+        .collect();
     gated.sort_by(|a, b| pods[*a].order().cmp(&pods[*b].order()));
     gated
         .into_iter()
         .map(|index| {
             let set = pods[index].pod_set.as_str();
-            let slot = free.iter_mut().find(|((of, _), left)| *of == set && **left > 0);
+            let slot = free
+                .iter_mut()
+                .find(|((of, _), left)| *of == set && **left > 0);
             let node = slot.map(|((_, node), left)| {
                 *left -= 1;
                 (*node).to_owned()
@@ -54,7 +60,12 @@ pub fn release(shares: &[NodeShare], pods: &[&Pod]) -> Vec<Release> {
 
 /// The one patch that gives a pod its node or domain and lifts the gate. `live` is the pod as it was just read; `hostname` is the
 /// label of the node. Operations `test` make it fail if somebody else changed what it rests on.
-pub fn patch(live: &Value, hostname: Option<&str>, node: Option<&str>, domain: &BTreeMap<String, String>) -> Vec<Value> {
+pub fn patch(
+    live: &Value,
+    hostname: Option<&str>,
+    node: Option<&str>,
+    domain: &BTreeMap<String, String>,
+) -> Vec<Value> {
     let mut requirements: Vec<Value> = domain
         .iter()
         .map(|(key, value)| json!({"key": key, "operator": "In", "values": [value]}))
@@ -65,19 +76,29 @@ pub fn patch(live: &Value, hostname: Option<&str>, node: Option<&str>, domain: &
     let gates = live["spec"]["schedulingGates"].clone();
     let left: Vec<Value> = gates
         .as_array()
-        .map(|gates| gates.iter().filter(|gate| gate["name"] != GATE).cloned().collect())
+        .map(|gates| {
+            gates
+                .iter()
+                .filter(|gate| gate["name"] != GATE)
+                .cloned()
+                .collect()
+        })
         .unwrap_or_default();
     let mut operations = vec![
         json!({"op": "test", "path": "/metadata/uid", "value": live["metadata"]["uid"]}),
         json!({"op": "test", "path": "/spec/schedulingGates", "value": gates}),
     ];
     if live["metadata"]["annotations"].is_object() {
-        let path = format!("/metadata/annotations/{}", NODE_ANNOTATION.replace('~', "~0").replace('/', "~1"));
+        let path = format!(
+            "/metadata/annotations/{}",
+            NODE_ANNOTATION.replace('~', "~0").replace('/', "~1")
+        );
         operations.push(json!({"op": "add", "path": path, "value": node.unwrap_or_default()}));
     } else {
         let mut annotations = Map::new();
         annotations.insert(NODE_ANNOTATION.to_owned(), node.unwrap_or_default().into());
-        operations.push(json!({"op": "add", "path": "/metadata/annotations", "value": annotations}));
+        operations
+            .push(json!({"op": "add", "path": "/metadata/annotations", "value": annotations}));
     }
     if !requirements.is_empty() {
         let affinity = with_requirements(&live["spec"]["affinity"], &requirements);
@@ -93,12 +114,20 @@ pub fn patch(live: &Value, hostname: Option<&str>, node: Option<&str>, domain: &
 
 /// Terms are alternatives, so the requirements go into every one.
 fn with_requirements(affinity: &Value, requirements: &[Value]) -> Value {
-    let mut affinity = if affinity.is_object() { affinity.clone() } else { json!({}) };
-    let required = &mut affinity["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"];
+    let mut affinity = if affinity.is_object() {
+        affinity.clone()
+    } else {
+        json!({})
+    };
+    let required = &mut affinity["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+        ["nodeSelectorTerms"];
     match required.as_array_mut() {
         Some(terms) if !terms.is_empty() => {
             for term in terms {
-                let mut all = term["matchExpressions"].as_array().cloned().unwrap_or_default();
+                let mut all = term["matchExpressions"]
+                    .as_array()
+                    .cloned()
+                    .unwrap_or_default();
                 all.extend(requirements.iter().cloned());
                 term["matchExpressions"] = all.into();
             }
@@ -115,7 +144,11 @@ mod tests {
     use super::*;
 
     fn share(node: &str, pods: i64) -> NodeShare {
-        NodeShare { pod_set: "main".into(), name: node.into(), pods }
+        NodeShare {
+            pod_set: "main".into(),
+            name: node.into(),
+            pods,
+        }
     }
 
     fn pod(name: &str, given: Option<&str>, gated: bool) -> Pod {
@@ -131,7 +164,10 @@ mod tests {
 
     fn released(shares: &[NodeShare], pods: &[Pod]) -> Vec<(String, Option<String>)> {
         let refs: Vec<&Pod> = pods.iter().collect();
-        release(shares, &refs).into_iter().map(|r| (pods[r.pod].name.clone(), r.node)).collect()
+        release(shares, &refs)
+            .into_iter()
+            .map(|r| (pods[r.pod].name.clone(), r.node))
+            .collect()
     }
 
     #[test]
@@ -142,26 +178,46 @@ mod tests {
         assert_eq!(released(&shares, &both), [some("a", "n1"), some("b", "n2")]);
         let one_is_there = [pod("a", Some("n1"), false), pod("b", None, true)];
         assert_eq!(released(&shares, &one_is_there), [some("b", "n2")]);
-        let surge = [pod("a", Some("n1"), false), pod("b", Some("n2"), false), pod("c", None, true)];
+        let surge = [
+            pod("a", Some("n1"), false),
+            pod("b", Some("n2"), false),
+            pod("c", None, true),
+        ];
         assert_eq!(released(&shares, &surge), [("c".to_owned(), None)]);
         let mut failed = pod("a", Some("n1"), false);
         failed.phase = "Failed".into();
-        assert_eq!(released(&shares, &[failed, pod("a2", None, true)]), [some("a2", "n1")]);
+        assert_eq!(
+            released(&shares, &[failed, pod("a2", None, true)]),
+            [some("a2", "n1")]
+        );
         let mut going = pod("a", Some("n1"), false);
         going.deleting = true;
-        assert_eq!(released(&[share("n1", 1)], &[going, pod("a2", None, true)]), [some("a2", "n1")]);
+        assert_eq!(
+            released(&[share("n1", 1)], &[going, pod("a2", None, true)]),
+            [some("a2", "n1")]
+        );
         let mut other = pod("x", None, true);
         other.pod_set = "other".into();
-        assert_eq!(released(&shares, &[other]), [("x".to_owned(), None)], "another role has no places");
+        assert_eq!(
+            released(&shares, &[other]),
+            [("x".to_owned(), None)],
+            "another role has no places"
+        );
     }
 
     #[test]
     fn ranks_keep_their_order() {
         let pods: Vec<Pod> = (0..12)
             .rev()
-            .map(|i| Pod { index: Some(i), ..pod(&format!("train-{i}-x"), None, true) })
+            .map(|i| Pod {
+                index: Some(i),
+                ..pod(&format!("train-{i}-x"), None, true)
+            })
             .collect();
-        let order: Vec<String> = released(&[share("n1", 6), share("n2", 6)], &pods).into_iter().map(|(n, _)| n).collect();
+        let order: Vec<String> = released(&[share("n1", 6), share("n2", 6)], &pods)
+            .into_iter()
+            .map(|(n, _)| n)
+            .collect();
         assert_eq!(order[1..3], ["train-1-x", "train-2-x"]);
         assert_eq!(order[10], "train-10-x");
     }
@@ -177,9 +233,20 @@ mod tests {
         let domain = BTreeMap::from([("rack".to_owned(), "r1".to_owned())]);
         let operations = patch(&live, Some("host1"), Some("n1"), &domain);
         let mut after = live.clone();
-        let find = |path: &str| operations.iter().find(|op| op["path"] == path && op["op"] != "test").unwrap();
-        assert_eq!(find("/spec/schedulingGates")["value"], json!([{"name": "other"}]));
-        assert_eq!(find("/metadata/annotations/inhaul.dev~1node")["value"], "n1");
+        let find = |path: &str| {
+            operations
+                .iter()
+                .find(|op| op["path"] == path && op["op"] != "test")
+                .unwrap()
+        };
+        assert_eq!(
+            find("/spec/schedulingGates")["value"],
+            json!([{"name": "other"}])
+        );
+        assert_eq!(
+            find("/metadata/annotations/inhaul.dev~1node")["value"],
+            "n1"
+        );
         after["spec"]["affinity"] = find("/spec/affinity")["value"].clone();
         let terms = after["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"].as_array().unwrap();
         assert_eq!(terms[0]["matchExpressions"].as_array().unwrap().len(), 3);
@@ -211,7 +278,7 @@ mod tests {
             for share in &shares {
                 let there = pods.iter().filter(|p| p.given.as_deref() == Some(&share.name)).count();
                 let new = out.iter().filter(|r| r.node.as_deref() == Some(&share.name)).count();
-                prop_assert!((there + new) as i64 <= share.pods);
+                prop_assert!(i64::try_from(there + new).unwrap() <= share.pods);
             }
         }
     }

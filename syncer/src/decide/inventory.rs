@@ -29,14 +29,28 @@ fn is_local(key: &str) -> bool {
         || key.starts_with("topology.")
         || key.starts_with("network.topology.")
         || key.starts_with("failure-domain.")
-        || ["rack", "block", "clique", "host", "hostname", "superpod", "row", "serial", "machine-id"].contains(&name)
+        || [
+            "rack",
+            "block",
+            "clique",
+            "host",
+            "hostname",
+            "superpod",
+            "row",
+            "serial",
+            "machine-id",
+        ]
+        .contains(&name)
 }
 
 /// A label with more values than this, and more than half as many as there are nodes, is no property of a class.
 const CLASS_VALUES: usize = 16;
 
 /// Counts what there is.
-pub fn take_stock<'a>(nodes: impl Iterator<Item = &'a Node> + Clone, pods: impl Iterator<Item = &'a Pod>) -> Stock {
+pub fn take_stock<'a>(
+    nodes: impl Iterator<Item = &'a Node> + Clone,
+    pods: impl Iterator<Item = &'a Pod>,
+) -> Stock {
     let mut used: BTreeMap<&str, ResourceVector> = BTreeMap::new();
     for pod in pods.filter(|pod| pod.holds_resources()) {
         used.entry(&pod.node).or_default().add(&pod.requests);
@@ -46,8 +60,11 @@ pub fn take_stock<'a>(nodes: impl Iterator<Item = &'a Node> + Clone, pods: impl 
     let mut stock = Stock::default();
     let mut devices: BTreeMap<(String, String, String), (i64, i64)> = BTreeMap::new();
     for node in nodes {
-        let (own, shared): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            node.labels.clone().into_iter().partition(|(key, _)| local.contains(key.as_str()));
+        let (own, shared): (BTreeMap<_, _>, BTreeMap<_, _>) = node
+            .labels
+            .clone()
+            .into_iter()
+            .partition(|(key, _)| local.contains(key.as_str()));
         let id = class_id(&shared, node);
         classes.entry(id.clone()).or_insert_with(|| NodeClass {
             id: id.clone(),
@@ -76,7 +93,15 @@ pub fn take_stock<'a>(nodes: impl Iterator<Item = &'a Node> + Clone, pods: impl 
     stock.classes = classes.into_values().collect();
     stock.devices = devices
         .into_iter()
-        .map(|((resource, product, sharing), (total, free))| DeviceSummary { resource, product, sharing, total, free })
+        .map(
+            |((resource, product, sharing), (total, free))| DeviceSummary {
+                resource,
+                product,
+                sharing,
+                total,
+                free,
+            },
+        )
         .collect();
     stock
 }
@@ -107,7 +132,10 @@ pub fn counted<'a>(
             expected.finished
                 || expected.pods.map_or(expected.healthy, |count| {
                     let pods = pods_of(expected.name);
-                    let settled = pods.iter().filter(|p| !p.deleting && (p.holds_resources() || p.has_ended())).count();
+                    let settled = pods
+                        .iter()
+                        .filter(|p| !p.deleting && (p.holds_resources() || p.has_ended()))
+                        .count();
                     i64::try_from(settled).unwrap_or(i64::MAX) >= count
                 })
         })
@@ -131,7 +159,9 @@ fn local_labels<'a>(nodes: impl Iterator<Item = &'a Node> + Clone) -> BTreeSet<&
     }
     values
         .into_iter()
-        .filter(|(key, values)| is_local(key) || (values.len() > CLASS_VALUES && values.len() * 2 > count))
+        .filter(|(key, values)| {
+            is_local(key) || (values.len() > CLASS_VALUES && values.len() * 2 > count)
+        })
         .map(|(key, _)| key)
         .collect()
 }
@@ -156,7 +186,10 @@ fn changed(all: &ResourceVector, free: &ResourceVector) -> ResourceList {
     }
     let mut list = out.to_list();
     // A vector has no zeros; here a missing name would mean "wholly free".
-    list.extend(zero.into_iter().map(|name| (name, placement_api::quantity::Quantity::ZERO)));
+    list.extend(
+        zero.into_iter()
+            .map(|name| (name, placement_api::quantity::Quantity::ZERO)),
+    );
     list
 }
 
@@ -174,9 +207,16 @@ fn count_devices(
     all: &ResourceVector,
     free: &ResourceVector,
 ) {
-    for (resource, total) in all.iter().filter(|(resource, total)| is_device(resource) && *total > 0) {
+    for (resource, total) in all
+        .iter()
+        .filter(|(resource, total)| is_device(resource) && *total > 0)
+    {
         let vendor = resource.split('/').next().unwrap_or_default();
-        let label = |name: &str| node.labels.get(&format!("{vendor}/{name}")).map(String::as_str);
+        let label = |name: &str| {
+            node.labels
+                .get(&format!("{vendor}/{name}"))
+                .map(String::as_str)
+        };
         let product = label("gpu.product").unwrap_or_default();
         let sharing = if resource.contains("/mig-") || product.contains("-MIG-") {
             "MIG"
@@ -187,7 +227,9 @@ fn count_devices(
                 _ => "Whole",
             }
         };
-        let sum = devices.entry((resource.to_owned(), product.to_owned(), sharing.to_owned())).or_default();
+        let sum = devices
+            .entry((resource.to_owned(), product.to_owned(), sharing.to_owned()))
+            .or_default();
         sum.0 += total;
         sum.1 += free.get(resource);
     }
@@ -200,12 +242,23 @@ mod tests {
     use super::*;
 
     fn node(name: &str, rack: &str, gpus: &str) -> Node {
-        let labels = [("kubernetes.io/hostname", name), ("topology.kubernetes.io/rack", rack), ("nvidia.com/gpu.product", "H100"), ("pool", "gpu")];
+        let labels = [
+            ("kubernetes.io/hostname", name),
+            ("topology.kubernetes.io/rack", rack),
+            ("nvidia.com/gpu.product", "H100"),
+            ("pool", "gpu"),
+        ];
         let amounts = [("cpu", "8"), ("pods", "110"), ("nvidia.com/gpu", gpus)];
         Node {
             name: name.into(),
-            labels: labels.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(),
-            allocatable: amounts.iter().map(|(k, v)| ((*k).into(), Quantity::parse(v).unwrap())).collect(),
+            labels: labels
+                .iter()
+                .map(|(k, v)| ((*k).into(), (*v).into()))
+                .collect(),
+            allocatable: amounts
+                .iter()
+                .map(|(k, v)| ((*k).into(), Quantity::parse(v).unwrap()))
+                .collect(),
             ..Node::default()
         }
     }
@@ -215,28 +268,74 @@ mod tests {
         requests.set("cpu", 500);
         requests.set("pods", 1);
         requests.set("nvidia.com/gpu", gpus);
-        Pod { node: node.into(), phase: phase.into(), requests, ..Pod::default() }
+        Pod {
+            node: node.into(),
+            phase: phase.into(),
+            requests,
+            ..Pod::default()
+        }
     }
 
     #[test]
     fn classes_free_amounts_and_devices() {
-        let mut nodes = vec![node("n2", "r1", "8"), node("n1", "r1", "8"), node("n3", "r2", "8"), node("n4", "r2", "4")];
+        let mut nodes = [
+            node("n2", "r1", "8"),
+            node("n1", "r1", "8"),
+            node("n3", "r2", "8"),
+            node("n4", "r2", "4"),
+        ];
         nodes[2].unusable = Some("Cordoned".into());
-        let pods = [pod("n1", "Running", 8), pod("n2", "Running", 2), pod("n2", "Succeeded", 6), pod("", "Pending", 8)];
+        let pods = [
+            pod("n1", "Running", 8),
+            pod("n2", "Running", 2),
+            pod("n2", "Succeeded", 6),
+            pod("", "Pending", 8),
+        ];
         let stock = take_stock(nodes.iter(), pods.iter());
-        assert_eq!(stock.classes.len(), 2, "the four GPUs make a class of their own");
-        assert_eq!(stock.nodes.iter().map(|n| n.name.as_str()).collect::<Vec<_>>(), ["n1", "n2", "n3", "n4"]);
+        assert_eq!(
+            stock.classes.len(),
+            2,
+            "the four GPUs make a class of their own"
+        );
+        assert_eq!(
+            stock
+                .nodes
+                .iter()
+                .map(|n| n.name.as_str())
+                .collect::<Vec<_>>(),
+            ["n1", "n2", "n3", "n4"]
+        );
         let free = |i: usize, name: &str| stock.nodes[i].free.get(name).map(ToString::to_string);
-        assert_eq!(free(0, "nvidia.com/gpu").as_deref(), Some("0"), "none left is not the same as all left");
+        assert_eq!(
+            free(0, "nvidia.com/gpu").as_deref(),
+            Some("0"),
+            "none left is not the same as all left"
+        );
         assert_eq!(free(0, "cpu").as_deref(), Some("7500m"));
         assert_eq!(free(1, "nvidia.com/gpu").as_deref(), Some("6"));
         assert!(stock.nodes[3].free.is_empty(), "wholly free");
         assert_eq!(stock.nodes[2].labels["topology.kubernetes.io/rack"], "r2");
-        assert!(!stock.classes[0].labels.contains_key("kubernetes.io/hostname"));
+        assert!(
+            !stock.classes[0]
+                .labels
+                .contains_key("kubernetes.io/hostname")
+        );
         assert_eq!(stock.classes[0].labels["pool"], "gpu");
         let gpu = &stock.devices[0];
-        assert_eq!((gpu.product.as_str(), gpu.sharing.as_str(), gpu.total, gpu.free), ("H100", "Whole", 20, 10));
-        assert_eq!(take_stock(nodes.iter().rev(), pods.iter()), stock, "order does not matter");
+        assert_eq!(
+            (
+                gpu.product.as_str(),
+                gpu.sharing.as_str(),
+                gpu.total,
+                gpu.free
+            ),
+            ("H100", "Whole", 20, 10)
+        );
+        assert_eq!(
+            take_stock(nodes.iter().rev(), pods.iter()),
+            stock,
+            "order does not matter"
+        );
     }
 
     #[test]
@@ -255,8 +354,18 @@ mod tests {
 
     #[test]
     fn counted_when_bound_or_ended() {
-        let pods = [pod("n1", "Running", 1), pod("", "Pending", 1), pod("n1", "Succeeded", 1)];
-        let expected = |count: Option<i64>, finished, healthy| Expected { name: "a", epoch: 3, pods: count, finished, healthy };
+        let pods = [
+            pod("n1", "Running", 1),
+            pod("", "Pending", 1),
+            pod("n1", "Succeeded", 1),
+        ];
+        let expected = |count: Option<i64>, finished, healthy| Expected {
+            name: "a",
+            epoch: 3,
+            pods: count,
+            finished,
+            healthy,
+        };
         let cases = [
             (expected(Some(2), false, false), vec![0, 1], false),
             (expected(Some(2), false, false), vec![0, 2], true),
@@ -267,7 +376,9 @@ mod tests {
             (expected(None, false, true), vec![], true),
         ];
         for (case, which, is_counted) in cases {
-            let got = counted(std::iter::once(case.clone()), |_| which.iter().map(|i| &pods[*i]).collect());
+            let got = counted(std::iter::once(case.clone()), |_| {
+                which.iter().map(|i| &pods[*i]).collect()
+            });
             assert_eq!(got.len() == 1, is_counted, "{case:?}");
         }
     }

@@ -1,6 +1,6 @@
 //! The ledger of one assignment: what it has to say before a write, and what after it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use placement_api::api_type::split_api_version;
 use placement_api::kinds::{AppliedAssignmentSpec, FinishedRecord, LedgerObject};
@@ -24,8 +24,12 @@ pub fn announce(
     });
     spec.epoch = spec.epoch.max(order.epoch);
     spec.term = spec.term.max(order.term);
-    let known: BTreeMap<ObjectId, ()> = spec.objects.iter().map(|o| (ObjectId::of(&o.reference), ())).collect();
-    for object in desired.iter().filter(|d| !known.contains_key(&d.id)) {
+    let known: BTreeSet<ObjectId> = spec
+        .objects
+        .iter()
+        .map(|o| ObjectId::of(&o.reference))
+        .collect();
+    for object in desired.iter().filter(|d| !known.contains(&d.id)) {
         let (_, version) = split_api_version(&object.api_version);
         spec.objects.push(LedgerObject {
             reference: object.id.reference(version, ""),
@@ -59,7 +63,9 @@ pub fn record(
         if let Some(now) = confirmed.get(&ObjectId::of(&object.reference)) {
             now.uid.clone_into(&mut object.reference.uid);
             now.digest.clone_into(&mut object.digest);
-            split_api_version(now.api_version).1.clone_into(&mut object.reference.version);
+            split_api_version(now.api_version)
+                .1
+                .clone_into(&mut object.reference.version);
         }
     }
     if complete {

@@ -27,7 +27,11 @@ impl Node {
     /// Reads a node; what cannot be read counts as empty.
     pub fn read(object: &RawObject) -> Self {
         let spec: Value = object.section_as("spec").ok().flatten().unwrap_or_default();
-        let status: Value = object.section_as("status").ok().flatten().unwrap_or_default();
+        let status: Value = object
+            .section_as("status")
+            .ok()
+            .flatten()
+            .unwrap_or_default();
         let mut taints: Vec<Taint> = spec["taints"]
             .as_array()
             .into_iter()
@@ -37,9 +41,10 @@ impl Node {
             .filter(|taint| !taint.key.starts_with("node.kubernetes.io/"))
             .collect();
         taints.sort();
-        let ready = status["conditions"]
-            .as_array()
-            .is_some_and(|all| all.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"));
+        let ready = status["conditions"].as_array().is_some_and(|all| {
+            all.iter()
+                .any(|c| c["type"] == "Ready" && c["status"] == "True")
+        });
         let unusable = if object.is_deleting() || !ready {
             Some("NotReady".to_owned())
         } else if spec["unschedulable"] == true {
@@ -75,7 +80,14 @@ mod tests {
             )
         };
         let good = node(false, "True");
-        assert_eq!((good.unusable.as_deref(), good.taints.len(), good.allocatable.len()), (None, 1, 2));
+        assert_eq!(
+            (
+                good.unusable.as_deref(),
+                good.taints.len(),
+                good.allocatable.len()
+            ),
+            (None, 1, 2)
+        );
         assert_eq!(node(true, "True").unusable.as_deref(), Some("Cordoned"));
         assert_eq!(node(true, "Unknown").unusable.as_deref(), Some("NotReady"));
     }

@@ -26,7 +26,12 @@ impl ObjectId {
 
     /// The object that a reference names.
     pub fn of(reference: &ObjectRef) -> Self {
-        Self::new(&reference.group, &reference.kind, &reference.namespace, &reference.name)
+        Self::new(
+            &reference.group,
+            &reference.kind,
+            &reference.namespace,
+            &reference.name,
+        )
     }
 
     /// The object that this is.

@@ -20,11 +20,19 @@ impl Ownership {
     /// What an assignment orders now; nothing for a tombstone.
     pub fn set_order(&mut self, name: &str, objects: Vec<(ObjectId, i64)>) {
         for id in self.by_order.remove(name).unwrap_or_default() {
-            remove(&mut self.wanted, &id, |names| names.remove(name).is_some(), BTreeMap::is_empty);
+            remove(
+                &mut self.wanted,
+                &id,
+                |names| names.remove(name).is_some(),
+                BTreeMap::is_empty,
+            );
         }
         let ids = objects.iter().map(|(id, _)| id.clone()).collect();
         for (id, version) in objects {
-            self.wanted.entry(id).or_default().insert(name.to_owned(), version);
+            self.wanted
+                .entry(id)
+                .or_default()
+                .insert(name.to_owned(), version);
         }
         self.by_order.insert(name.to_owned(), ids);
     }
@@ -32,10 +40,18 @@ impl Ownership {
     /// What the ledger of an assignment lists now.
     pub fn set_ledger(&mut self, name: &str, objects: Vec<ObjectId>) {
         for id in self.by_ledger.remove(name).unwrap_or_default() {
-            remove(&mut self.listed, &id, |names| names.remove(name), BTreeSet::is_empty);
+            remove(
+                &mut self.listed,
+                &id,
+                |names| names.remove(name),
+                BTreeSet::is_empty,
+            );
         }
         for id in &objects {
-            self.listed.entry(id.clone()).or_default().insert(name.to_owned());
+            self.listed
+                .entry(id.clone())
+                .or_default()
+                .insert(name.to_owned());
         }
         if !objects.is_empty() {
             self.by_ledger.insert(name.to_owned(), objects);
@@ -44,15 +60,23 @@ impl Ownership {
 
     /// Whether anybody but `name` wants or lists it.
     pub fn elsewhere(&self, id: &ObjectId, name: &str) -> bool {
-        self.wanted.get(id).is_some_and(|names| names.keys().any(|n| n != name))
-            || self.listed.get(id).is_some_and(|names| names.iter().any(|n| n != name))
+        self.wanted
+            .get(id)
+            .is_some_and(|names| names.keys().any(|n| n != name))
+            || self
+                .listed
+                .get(id)
+                .is_some_and(|names| names.iter().any(|n| n != name))
     }
 
     /// The assignment whose version of the object counts: the newest, and of equals the first by name.
     pub fn winner(&self, id: &ObjectId) -> Option<&str> {
         let names = self.wanted.get(id)?;
         let newest = names.values().max()?;
-        names.iter().find(|(_, version)| *version == newest).map(|(name, _)| name.as_str())
+        names
+            .iter()
+            .find(|(_, version)| *version == newest)
+            .map(|(name, _)| name.as_str())
     }
 
     /// Every assignment that wants or lists it.
@@ -104,16 +128,26 @@ mod tests {
         all.set_order("b", vec![(shared.clone(), 7)]);
         all.set_ledger("a", vec![shared.clone()]);
         assert_eq!(all.winner(&shared), Some("b"));
-        assert!(all.elsewhere(&shared, "a"), "b wants it, though its ledger is not written yet");
+        assert!(
+            all.elsewhere(&shared, "a"),
+            "b wants it, though its ledger is not written yet"
+        );
         all.set_order("c", vec![(shared.clone(), 7)]);
-        assert_eq!(all.winner(&shared), Some("b"), "equal versions: always the same one");
+        assert_eq!(
+            all.winner(&shared),
+            Some("b"),
+            "equal versions: always the same one"
+        );
         all.set_order("c", Vec::new());
         all.set_order("b", Vec::new());
         assert_eq!(all.winner(&shared), Some("a"));
         assert!(!all.elsewhere(&shared, "a"));
         all.set_ledger("b", vec![shared.clone()]);
         assert!(all.elsewhere(&shared, "a"));
-        assert_eq!(all.names(&shared).into_iter().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(
+            all.names(&shared).into_iter().collect::<Vec<_>>(),
+            ["a", "b"]
+        );
         all.set_ledger("b", Vec::new());
         all.set_ledger("a", Vec::new());
         all.set_order("a", Vec::new());

@@ -2,7 +2,9 @@
 
 use placement_api::demand::PodDemand;
 use placement_api::kinds::{FailingPod, PodsSummary};
-use placement_api::names::{ASSIGNMENT_LABEL, GATE, HUB_LABEL, NODE_ANNOTATION, POD_SET_ANNOTATION};
+use placement_api::names::{
+    ASSIGNMENT_LABEL, GATE, HUB_LABEL, NODE_ANNOTATION, POD_SET_ANNOTATION,
+};
 use placement_api::raw::RawObject;
 use placement_api::resources::ResourceVector;
 use serde_json::Value;
@@ -55,7 +57,11 @@ impl Pod {
     /// Reads a pod; what cannot be read counts as empty. Trouble is read only of our own pods.
     pub fn read(object: &RawObject, hub_uid: &str) -> Self {
         let spec: Value = object.section_as("spec").ok().flatten().unwrap_or_default();
-        let status: Value = object.section_as("status").ok().flatten().unwrap_or_default();
+        let status: Value = object
+            .section_as("status")
+            .ok()
+            .flatten()
+            .unwrap_or_default();
         let ours = object.label(HUB_LABEL) == Some(hub_uid);
         let label = |name: &str| object.label(name).unwrap_or_default().to_owned();
         let phase = status["phase"].as_str().unwrap_or("Pending").to_owned();
@@ -70,14 +76,23 @@ impl Pod {
             ..Self::default()
         };
         if pod.holds_resources() {
-            pod.requests = PodDemand::from_pod_spec(&spec).map(|demand| demand.vector()).unwrap_or_default();
+            pod.requests = PodDemand::from_pod_spec(&spec)
+                .map(|demand| demand.vector())
+                .unwrap_or_default();
         }
         if ours {
             pod.assignment = label(ASSIGNMENT_LABEL);
-            pod.pod_set = object.annotation(POD_SET_ANNOTATION).unwrap_or_default().to_owned();
+            object
+                .annotation(POD_SET_ANNOTATION)
+                .unwrap_or_default()
+                .clone_into(&mut pod.pod_set);
             pod.given = object.annotation(NODE_ANNOTATION).map(str::to_owned);
-            pod.index = object.annotation("batch.kubernetes.io/job-completion-index").and_then(|i| i.parse().ok());
-            pod.gated = spec["schedulingGates"].as_array().is_some_and(|gates| gates.iter().any(|g| g["name"] == GATE));
+            pod.index = object
+                .annotation("batch.kubernetes.io/job-completion-index")
+                .and_then(|i| i.parse().ok());
+            pod.gated = spec["schedulingGates"]
+                .as_array()
+                .is_some_and(|gates| gates.iter().any(|g| g["name"] == GATE));
             pod.ready = condition(&status, "Ready").is_some_and(|c| c["status"] == "True");
             pod.unschedulable = condition(&status, "PodScheduled")
                 .filter(|c| c["status"] == "False" && c["reason"] == "Unschedulable")
@@ -110,8 +125,13 @@ impl Pod {
 
 /// What goes up about the pods of one assignment.
 pub fn summarize(pods: &[&Pod]) -> PodsSummary {
-    let count = |test: &dyn Fn(&Pod) -> bool| i64::try_from(pods.iter().filter(|pod| test(pod)).count()).unwrap_or(i64::MAX);
-    let mut failing: Vec<FailingPod> = pods.iter().flat_map(|pod| pod.failing.iter().cloned()).collect();
+    let count = |test: &dyn Fn(&Pod) -> bool| {
+        i64::try_from(pods.iter().filter(|pod| test(pod)).count()).unwrap_or(i64::MAX)
+    };
+    let mut failing: Vec<FailingPod> = pods
+        .iter()
+        .flat_map(|pod| pod.failing.iter().cloned())
+        .collect();
     failing.sort();
     failing.dedup_by(|a, b| a.name == b.name);
     failing.truncate(FAILING);
@@ -125,7 +145,10 @@ pub fn summarize(pods: &[&Pod]) -> PodsSummary {
 }
 
 fn condition<'a>(status: &'a Value, of: &str) -> Option<&'a Value> {
-    status["conditions"].as_array()?.iter().find(|c| c["type"] == of)
+    status["conditions"]
+        .as_array()?
+        .iter()
+        .find(|c| c["type"] == of)
 }
 
 /// At most 1 KiB of a message.
@@ -142,13 +165,21 @@ fn failing(pod: &str, status: &Value) -> Vec<FailingPod> {
     for list in ["initContainerStatuses", "containerStatuses"] {
         for container in status[list].as_array().into_iter().flatten() {
             let waiting = &container["state"]["waiting"];
-            let ended = [&container["state"]["terminated"], &container["lastState"]["terminated"]]
-                .into_iter()
-                .find(|t| t.is_object());
+            let ended = [
+                &container["state"]["terminated"],
+                &container["lastState"]["terminated"],
+            ]
+            .into_iter()
+            .find(|t| t.is_object());
             let exit_code = ended.and_then(|t| t["exitCode"].as_i64());
-            let reason = waiting["reason"].as_str().filter(|reason| !STARTING.contains(reason));
-            let died = ended.filter(|_| exit_code != Some(0) && !container["state"]["running"].is_object());
-            let Some(reason) = reason.or_else(|| died.map(|t| t["reason"].as_str().unwrap_or("Error"))) else {
+            let reason = waiting["reason"]
+                .as_str()
+                .filter(|reason| !STARTING.contains(reason));
+            let died = ended
+                .filter(|_| exit_code != Some(0) && !container["state"]["running"].is_object());
+            let Some(reason) =
+                reason.or_else(|| died.map(|t| t["reason"].as_str().unwrap_or("Error")))
+            else {
                 continue;
             };
             let message = ended
@@ -196,24 +227,59 @@ mod tests {
     fn why_pods_fail() {
         let container = |state: Value, last: Value| json!({"phase": "Running", "containerStatuses": [{"name": "c", "state": state, "lastState": last}]});
         let cases = [
-            (container(json!({"waiting": {"reason": "ContainerCreating"}}), json!({})), None),
-            (container(json!({"running": {}}), json!({"terminated": {"exitCode": 1}})), None),
-            (container(json!({"terminated": {"exitCode": 0, "reason": "Completed"}}), json!({})), None),
             (
-                container(json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}}),
-                    json!({"terminated": {"exitCode": 137, "reason": "OOMKilled", "message": "too big"}})),
+                container(
+                    json!({"waiting": {"reason": "ContainerCreating"}}),
+                    json!({}),
+                ),
+                None,
+            ),
+            (
+                container(
+                    json!({"running": {}}),
+                    json!({"terminated": {"exitCode": 1}}),
+                ),
+                None,
+            ),
+            (
+                container(
+                    json!({"terminated": {"exitCode": 0, "reason": "Completed"}}),
+                    json!({}),
+                ),
+                None,
+            ),
+            (
+                container(
+                    json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}}),
+                    json!({"terminated": {"exitCode": 137, "reason": "OOMKilled", "message": "too big"}}),
+                ),
                 Some(("CrashLoopBackOff", Some(137), "too big")),
             ),
             (
-                container(json!({"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}), json!({})),
+                container(
+                    json!({"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}),
+                    json!({}),
+                ),
                 Some(("ImagePullBackOff", None, "no such image")),
             ),
-            (container(json!({"terminated": {"exitCode": 3, "reason": "Error"}}), json!({})), Some(("Error", Some(3), ""))),
-            (json!({"phase": "Failed", "reason": "Evicted", "message": "disk"}), Some(("Evicted", None, "disk"))),
+            (
+                container(
+                    json!({"terminated": {"exitCode": 3, "reason": "Error"}}),
+                    json!({}),
+                ),
+                Some(("Error", Some(3), "")),
+            ),
+            (
+                json!({"phase": "Failed", "reason": "Evicted", "message": "disk"}),
+                Some(("Evicted", None, "disk")),
+            ),
         ];
         for (status, expected) in cases {
             let pod = with_status(status.clone());
-            let got = pod.failing.first().map(|f| (f.reason.as_str(), f.exit_code, f.message.as_str()));
+            let got = pod
+                .failing
+                .first()
+                .map(|f| (f.reason.as_str(), f.exit_code, f.message.as_str()));
             assert_eq!(got, expected, "{status}");
         }
     }
@@ -227,12 +293,22 @@ mod tests {
                 pod
             })
             .collect();
-        pods.push(with_status(json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]})));
+        pods.push(with_status(
+            json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}),
+        ));
         let mut pending = with_status(json!({"phase": "Pending"}));
         pending.node.clear();
         pods.push(pending);
         let summary = summarize(&pods.iter().collect::<Vec<_>>());
-        assert_eq!((summary.total, summary.ready, summary.pending, summary.failed), (2, 1, 1, 7));
+        assert_eq!(
+            (
+                summary.total,
+                summary.ready,
+                summary.pending,
+                summary.failed
+            ),
+            (2, 1, 1, 7)
+        );
         assert_eq!(summary.failing.len(), 5);
         assert_eq!(cut(&"ä".repeat(1000)).len(), 1024);
     }
@@ -244,13 +320,26 @@ mod tests {
                 "annotations": {"inhaul.dev/pod-set": "main", "inhaul.dev/node": "n1", "batch.kubernetes.io/job-completion-index": "3"}},
             "spec": {"schedulingGates": [{"name": "inhaul.dev/placed"}], "containers": [{"name": "c", "resources": {"requests": {"cpu": "1"}}}]},
             "status": {"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"}]}}));
-        assert_eq!((pod.version, pod.assignment.as_str(), pod.pod_set.as_str(), pod.index), (12, "a", "main", Some(3)));
+        assert_eq!(
+            (
+                pod.version,
+                pod.assignment.as_str(),
+                pod.pod_set.as_str(),
+                pod.index
+            ),
+            (12, "a", "main", Some(3))
+        );
         assert!(pod.gated && pod.is_live() && !pod.holds_resources());
         assert_eq!(pod.given.as_deref(), Some("n1"));
         assert_eq!(pod.unschedulable.as_deref(), Some("0/3 nodes"));
-        let foreign = read(&json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "labels": {"inhaul.dev/hub": "other", "inhaul.dev/assignment": "a"}},
-            "spec": {"nodeName": "n1", "containers": [{"name": "c", "resources": {"requests": {"cpu": "1"}}}]}}));
+        let foreign = read(
+            &json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "labels": {"inhaul.dev/hub": "other", "inhaul.dev/assignment": "a"}},
+            "spec": {"nodeName": "n1", "containers": [{"name": "c", "resources": {"requests": {"cpu": "1"}}}]}}),
+        );
         assert_eq!(foreign.assignment, "");
-        assert_eq!((foreign.requests.get("cpu"), foreign.requests.get("pods")), (1000, 1));
+        assert_eq!(
+            (foreign.requests.get("cpu"), foreign.requests.get("pods")),
+            (1000, 1)
+        );
     }
 }

@@ -11,9 +11,13 @@ pub fn denial(policy: &SyncPolicySpec, id: &ObjectId) -> Option<String> {
         group: id.kind.group.clone(),
         kind: id.kind.kind.clone(),
     };
-    let denied = |rule: &KindRef| rule.group == kind.group && (rule.kind == "*" || rule.kind == kind.kind);
+    let denied =
+        |rule: &KindRef| rule.group == kind.group && (rule.kind == "*" || rule.kind == kind.kind);
     if policy.denied_kinds.iter().any(denied) {
-        return Some(format!("the SyncPolicy of this cluster denies the kind {}", id.kind));
+        return Some(format!(
+            "the SyncPolicy of this cluster denies the kind {}",
+            id.kind
+        ));
     }
     let namespace = if id.kind.group.is_empty() && id.kind.kind == "Namespace" {
         &id.key.name
@@ -23,7 +27,9 @@ pub fn denial(policy: &SyncPolicySpec, id: &ObjectId) -> Option<String> {
     if namespace.is_empty() || namespace_allowed(&policy.namespaces, namespace) {
         None
     } else {
-        Some(format!("the SyncPolicy of this cluster denies the namespace {namespace:?}"))
+        Some(format!(
+            "the SyncPolicy of this cluster denies the namespace {namespace:?}"
+        ))
     }
 }
 
@@ -51,23 +57,70 @@ mod tests {
             },
             denied_kinds: kinds
                 .iter()
-                .map(|(group, kind)| KindRef { group: (*group).into(), kind: (*kind).into() })
+                .map(|(group, kind)| KindRef {
+                    group: (*group).into(),
+                    kind: (*kind).into(),
+                })
                 .collect(),
             ..SyncPolicySpec::default()
         };
         let open = policy(&[], &[], &[]);
         let cases = [
-            (&open, ObjectId::new("apps", "Deployment", "shop", "web"), true),
-            (&open, ObjectId::new("apps", "Deployment", "kube-system", "web"), false),
-            (&open, ObjectId::new("", "Namespace", "", "kube-public"), false),
-            (&open, ObjectId::new("", "ConfigMap", "inhaul-system", "x"), false),
-            (&open, ObjectId::new("rbac.authorization.k8s.io", "ClusterRole", "", "x"), true),
-            (&policy(&["shop-*"], &[], &[]), ObjectId::new("", "ConfigMap", "shop-eu", "x"), true),
-            (&policy(&["shop-*"], &[], &[]), ObjectId::new("", "ConfigMap", "shop", "x"), false),
-            (&policy(&["*"], &["shop"], &[]), ObjectId::new("", "ConfigMap", "shop", "x"), false),
-            (&policy(&[], &[], &[("rbac", "*")]), ObjectId::new("rbac", "Role", "a", "x"), false),
-            (&policy(&[], &[], &[("apps", "DaemonSet")]), ObjectId::new("apps", "Deployment", "a", "x"), true),
-            (&policy(&[], &[], &[("apps", "DaemonSet")]), ObjectId::new("apps", "DaemonSet", "a", "x"), false),
+            (
+                &open,
+                ObjectId::new("apps", "Deployment", "shop", "web"),
+                true,
+            ),
+            (
+                &open,
+                ObjectId::new("apps", "Deployment", "kube-system", "web"),
+                false,
+            ),
+            (
+                &open,
+                ObjectId::new("", "Namespace", "", "kube-public"),
+                false,
+            ),
+            (
+                &open,
+                ObjectId::new("", "ConfigMap", "inhaul-system", "x"),
+                false,
+            ),
+            (
+                &open,
+                ObjectId::new("rbac.authorization.k8s.io", "ClusterRole", "", "x"),
+                true,
+            ),
+            (
+                &policy(&["shop-*"], &[], &[]),
+                ObjectId::new("", "ConfigMap", "shop-eu", "x"),
+                true,
+            ),
+            (
+                &policy(&["shop-*"], &[], &[]),
+                ObjectId::new("", "ConfigMap", "shop", "x"),
+                false,
+            ),
+            (
+                &policy(&["*"], &["shop"], &[]),
+                ObjectId::new("", "ConfigMap", "shop", "x"),
+                false,
+            ),
+            (
+                &policy(&[], &[], &[("rbac", "*")]),
+                ObjectId::new("rbac", "Role", "a", "x"),
+                false,
+            ),
+            (
+                &policy(&[], &[], &[("apps", "DaemonSet")]),
+                ObjectId::new("apps", "Deployment", "a", "x"),
+                true,
+            ),
+            (
+                &policy(&[], &[], &[("apps", "DaemonSet")]),
+                ObjectId::new("apps", "DaemonSet", "a", "x"),
+                false,
+            ),
         ];
         for (policy, id, allowed) in cases {
             assert_eq!(denial(policy, &id).is_none(), allowed, "{id}");

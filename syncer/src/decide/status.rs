@@ -2,7 +2,8 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use placement_api::kinds::{
-    AppliedAssignmentSpec, AssignmentPhase, AssignmentState, AssignmentStatus, ManifestStatus, PodsSummary,
+    AppliedAssignmentSpec, AssignmentPhase, AssignmentState, AssignmentStatus, ManifestStatus,
+    PodsSummary,
 };
 use serde_json::{Value, json};
 
@@ -12,8 +13,13 @@ use super::pod::cut;
 
 /// The largest status of a root object that goes up.
 pub const ROOT_STATUS: usize = 64 * 1024;
+/// Reason of a refusal because pods find no node or cannot be created.
+pub const UNSCHEDULABLE: &str = "Unschedulable";
 /// Milliseconds between two reports of the same phase.
 const PAUSE: u64 = 1_000;
+/// Milliseconds that news of the same phase waits for more: one change on the member is seen in pods, then in the root's status, and
+/// often ends as a new phase.
+const GATHER: u64 = 400;
 /// Objects in trouble that are named.
 const MANIFESTS: usize = 20;
 
@@ -104,22 +110,34 @@ pub fn report(facts: &Facts<'_>) -> AssignmentStatus {
         status.root_generation = None;
     }
     let applied = match &trouble {
-        None if facts.state == AssignmentState::Removed => ("False", "Removed".to_owned(), String::new()),
+        None if facts.state == AssignmentState::Removed => {
+            ("False", "Removed".to_owned(), String::new())
+        }
         None => ("True", "Applied".to_owned(), String::new()),
         Some((reason, message)) => ("False", reason.clone(), message.clone()),
     };
     status.conditions = vec![condition(facts, &previous, "Applied", applied)];
     if let Some(healthy) = healthy {
-        status.conditions.push(condition(facts, &previous, "Healthy", healthy));
+        status
+            .conditions
+            .push(condition(facts, &previous, "Healthy", healthy));
     }
     status
 }
 
-/// When a report that differs from `last` is to be written, in milliseconds of the caller's clock.
-pub fn due(last: Option<&AssignmentStatus>, new: &AssignmentStatus, written: Option<u64>, now: u64) -> u64 {
-    match (last, written) {
-        (Some(last), Some(at)) if last.phase == new.phase && last.epoch == new.epoch => now.max(at + PAUSE),
-        _ => now,
+/// When a report that differs from `last` is to be written: a new phase at once, other news when it has gathered. `written` is when the
+/// last one was, `since` when the news came, all in milliseconds of the caller's clock.
+pub fn due(
+    last: Option<&AssignmentStatus>,
+    new: &AssignmentStatus,
+    written: Option<u64>,
+    since: u64,
+) -> u64 {
+    let same = |last: &AssignmentStatus| last.phase == new.phase && last.epoch == new.epoch;
+    if last.is_some_and(same) {
+        (since + GATHER).max(written.unwrap_or_default() + PAUSE)
+    } else {
+        since
     }
 }
 
@@ -155,29 +173,52 @@ fn trouble(facts: &Facts<'_>) -> Option<(String, String)> {
     }
     if let Some(failure) = facts.failure {
         let named = |id: &&ObjectId| !failure.message.starts_with(&id.to_string());
-        let about = failure.id.as_ref().filter(named).map(|id| format!("{id}: ")).unwrap_or_default();
-        return Some((failure.reason.clone(), cut(&format!("{about}{}", failure.message))));
+        let about = failure
+            .id
+            .as_ref()
+            .filter(named)
+            .map(|id| format!("{id}: "))
+            .unwrap_or_default();
+        return Some((
+            failure.reason.clone(),
+            cut(&format!("{about}{}", failure.message)),
+        ));
     }
     if let Some(block) = worst(&facts.decision.blocks) {
         let about = match (&block.id, block.why) {
-            (Some(id), Why::Denied | Why::Forbidden | Why::Waiting | Why::SecretMissing | Why::DeleteBudget) => format!("{id}: "),
+            (
+                Some(id),
+                Why::Denied
+                | Why::Forbidden
+                | Why::Waiting
+                | Why::SecretMissing
+                | Why::DeleteBudget,
+            ) => format!("{id}: "),
             _ => String::new(),
         };
-        return Some((reason(block.why, facts.state).to_owned(), cut(&format!("{about}{}", block.message))));
+        return Some((
+            reason(block.why, facts.state).to_owned(),
+            cut(&format!("{about}{}", block.message)),
+        ));
     }
     if let Some(message) = facts.stuck {
-        return Some(("Unschedulable".to_owned(), message.to_owned()));
+        return Some((UNSCHEDULABLE.to_owned(), message.to_owned()));
     }
     match facts.state {
         AssignmentState::Removed => Some(("Removing".to_owned(), "it is being removed".to_owned())),
         AssignmentState::Active if facts.decision.complete => None,
-        AssignmentState::Active => Some(("Applying".to_owned(), "not everything is applied yet".to_owned())),
+        AssignmentState::Active => Some((
+            "Applying".to_owned(),
+            "not everything is applied yet".to_owned(),
+        )),
     }
 }
 
 /// What passes by itself counts least.
 fn worst(blocks: &[Block]) -> Option<&Block> {
-    blocks.iter().min_by_key(|block| (block.why == Why::Waiting, block.why))
+    blocks
+        .iter()
+        .min_by_key(|block| (block.why == Why::Waiting, block.why))
 }
 
 fn reason(why: Why, state: AssignmentState) -> &'static str {
@@ -202,10 +243,15 @@ fn phase(
     trouble: Option<&(String, String)>,
     previous: &AssignmentStatus,
 ) -> (AssignmentPhase, Option<Verdict>) {
-    use AssignmentPhase::{Applied, Degraded, Failed, Healthy, Pending, Refused, Removed, Succeeded};
+    use AssignmentPhase::{
+        Applied, Degraded, Failed, Healthy, Pending, Refused, Removed, Succeeded,
+    };
     let ended = |succeeded: bool| {
         if succeeded {
-            (Succeeded, Some(("True", "Succeeded".to_owned(), String::new())))
+            (
+                Succeeded,
+                Some(("True", "Succeeded".to_owned(), String::new())),
+            )
         } else {
             let message = facts.reading.map(|r| r.message.clone()).unwrap_or_default();
             (Failed, Some(("False", "Failed".to_owned(), message)))
@@ -214,7 +260,10 @@ fn phase(
     if facts.decision.removed {
         return (Removed, None);
     }
-    let recorded = facts.ledger.and_then(|ledger| ledger.finished.as_ref()).map(|f| f.succeeded);
+    let recorded = facts
+        .ledger
+        .and_then(|ledger| ledger.finished.as_ref())
+        .map(|f| f.succeeded);
     if let Some(succeeded) = recorded.or(facts.reading.and_then(|r| r.finished)) {
         return ended(succeeded);
     }
@@ -226,22 +275,32 @@ fn phase(
         let same = previous.epoch == facts.epoch;
         return (if same { previous.phase } else { Pending }, None);
     }
-    if facts.stuck.is_some() && trouble.is_some_and(|(reason, _)| reason == "Unschedulable") {
+    if facts.stuck.is_some() && trouble.is_some_and(|(reason, _)| reason == UNSCHEDULABLE) {
         return (Refused, None);
     }
     let Some(reading) = facts.reading else {
         let refused = facts.failure.is_some_and(|f| f.refused)
             || facts.invalid.is_some()
-            || facts.decision.blocks.iter().any(|b| matches!(b.why, Why::Denied | Why::Forbidden | Why::ForeignObject));
+            || facts
+                .decision
+                .blocks
+                .iter()
+                .any(|b| matches!(b.why, Why::Denied | Why::Forbidden | Why::ForeignObject));
         return (if refused { Refused } else { Pending }, None);
     };
     if let Some(message) = &reading.degraded {
-        return (Degraded, Some(("False", "Degraded".to_owned(), cut(message))));
+        return (
+            Degraded,
+            Some(("False", "Degraded".to_owned(), cut(message))),
+        );
     }
     if reading.healthy {
         return (Healthy, Some(("True", "Healthy".to_owned(), String::new())));
     }
-    (Applied, Some(("False", "Progressing".to_owned(), cut(&reading.message))))
+    (
+        Applied,
+        Some(("False", "Progressing".to_owned(), cut(&reading.message))),
+    )
 }
 
 fn named(facts: &Facts<'_>) -> Vec<ManifestStatus> {
@@ -255,10 +314,20 @@ fn named(facts: &Facts<'_>) -> Vec<ManifestStatus> {
     if facts.decision.removed {
         return all;
     }
-    if let Some(Failure { id: Some(id), message, .. }) = facts.failure {
+    if let Some(Failure {
+        id: Some(id),
+        message,
+        ..
+    }) = facts.failure
+    {
         all.push(entry(id, message));
     }
-    for block in facts.decision.blocks.iter().filter(|b| b.why != Why::Waiting) {
+    for block in facts
+        .decision
+        .blocks
+        .iter()
+        .filter(|b| b.why != Why::Waiting)
+    {
         if let Some(id) = &block.id {
             all.push(entry(id, &block.message));
         }
@@ -267,7 +336,12 @@ fn named(facts: &Facts<'_>) -> Vec<ManifestStatus> {
     all
 }
 
-fn condition(facts: &Facts<'_>, previous: &AssignmentStatus, kind: &str, verdict: Verdict) -> Condition {
+fn condition(
+    facts: &Facts<'_>,
+    previous: &AssignmentStatus,
+    kind: &str,
+    verdict: Verdict,
+) -> Condition {
     let (status, reason, message) = verdict;
     let since = previous
         .conditions
@@ -306,7 +380,10 @@ mod tests {
 
     fn case() -> Case {
         Case {
-            decision: Decision { complete: true, ..Decision::default() },
+            decision: Decision {
+                complete: true,
+                ..Decision::default()
+            },
             failure: None,
             ledger: Some(AppliedAssignmentSpec::default()),
             reading: Some(Reading::default()),
@@ -336,42 +413,170 @@ mod tests {
 
     fn blocked(why: Why) -> Decision {
         let id = Some(ObjectId::new("", "ConfigMap", "a", "b"));
-        Decision { blocks: vec![Block { why, id, message: "because".into() }], ..Decision::default() }
+        Decision {
+            blocks: vec![Block {
+                why,
+                id,
+                message: "because".into(),
+            }],
+            ..Decision::default()
+        }
     }
 
     fn refused() -> Failure {
-        Failure { id: None, reason: "Denied".into(), message: "exceeded quota".into(), refused: true }
+        Failure {
+            id: None,
+            reason: "Denied".into(),
+            message: "exceeded quota".into(),
+            refused: true,
+        }
     }
 
     #[test]
     fn phases() {
-        use AssignmentPhase::{Applied, Degraded, Failed, Healthy, Pending, Refused, Removed, Succeeded};
+        use AssignmentPhase::{
+            Applied, Degraded, Failed, Healthy, Pending, Refused, Removed, Succeeded,
+        };
         let reading = |healthy, degraded: Option<&str>, finished| {
-            Some(Reading { healthy, degraded: degraded.map(str::to_owned), finished, ..Reading::default() })
+            Some(Reading {
+                healthy,
+                degraded: degraded.map(str::to_owned),
+                finished,
+                ..Reading::default()
+            })
         };
         let done = |succeeded| {
             Some(AppliedAssignmentSpec {
-                finished: Some(FinishedRecord { succeeded, root_status: Some(json!({"succeeded": 1})) }),
+                finished: Some(FinishedRecord {
+                    succeeded,
+                    root_status: Some(json!({"succeeded": 1})),
+                }),
                 ..AppliedAssignmentSpec::default()
             })
         };
-        let was = |phase| Some(AssignmentStatus { phase, epoch: 2, ..AssignmentStatus::default() });
+        let was = |phase| {
+            Some(AssignmentStatus {
+                phase,
+                epoch: 2,
+                ..AssignmentStatus::default()
+            })
+        };
         let cases = [
             ("applied", case(), Applied, "Applied"),
-            ("healthy", Case { reading: reading(true, None, None), ..case() }, Healthy, "Applied"),
-            ("degraded", Case { reading: reading(false, Some("no progress"), None), ..case() }, Degraded, "Applied"),
-            ("succeeded", Case { reading: reading(true, None, Some(true)), ..case() }, Succeeded, "Applied"),
-            ("recorded", Case { reading: None, ledger: done(false), ..case() }, Failed, "Applied"),
-            ("not yet", Case { reading: None, decision: Decision::default(), ..case() }, Pending, "Applying"),
-            ("foreign", Case { reading: None, decision: blocked(Why::ForeignObject), ..case() }, Refused, "ForeignObject"),
-            ("policy", Case { reading: None, decision: blocked(Why::Denied), ..case() }, Refused, "DeniedBySyncPolicy"),
-            ("kind", Case { reading: None, decision: blocked(Why::KindNotServed), ..case() }, Pending, "KindNotServed"),
-            ("denied", Case { reading: None, failure: Some(refused()), ..case() }, Refused, "Denied"),
-            ("update denied", Case { reading: reading(true, None, None), failure: Some(refused()), ..case() }, Healthy, "Denied"),
-            ("stuck", Case { stuck: Some("0/3 nodes"), ..case() }, Refused, "Unschedulable"),
+            (
+                "healthy",
+                Case {
+                    reading: reading(true, None, None),
+                    ..case()
+                },
+                Healthy,
+                "Applied",
+            ),
+            (
+                "degraded",
+                Case {
+                    reading: reading(false, Some("no progress"), None),
+                    ..case()
+                },
+                Degraded,
+                "Applied",
+            ),
+            (
+                "succeeded",
+                Case {
+                    reading: reading(true, None, Some(true)),
+                    ..case()
+                },
+                Succeeded,
+                "Applied",
+            ),
+            (
+                "recorded",
+                Case {
+                    reading: None,
+                    ledger: done(false),
+                    ..case()
+                },
+                Failed,
+                "Applied",
+            ),
+            (
+                "not yet",
+                Case {
+                    reading: None,
+                    decision: Decision::default(),
+                    ..case()
+                },
+                Pending,
+                "Applying",
+            ),
+            (
+                "foreign",
+                Case {
+                    reading: None,
+                    decision: blocked(Why::ForeignObject),
+                    ..case()
+                },
+                Refused,
+                "ForeignObject",
+            ),
+            (
+                "policy",
+                Case {
+                    reading: None,
+                    decision: blocked(Why::Denied),
+                    ..case()
+                },
+                Refused,
+                "DeniedBySyncPolicy",
+            ),
+            (
+                "kind",
+                Case {
+                    reading: None,
+                    decision: blocked(Why::KindNotServed),
+                    ..case()
+                },
+                Pending,
+                "KindNotServed",
+            ),
+            (
+                "denied",
+                Case {
+                    reading: None,
+                    failure: Some(refused()),
+                    ..case()
+                },
+                Refused,
+                "Denied",
+            ),
+            (
+                "update denied",
+                Case {
+                    reading: reading(true, None, None),
+                    failure: Some(refused()),
+                    ..case()
+                },
+                Healthy,
+                "Denied",
+            ),
+            (
+                "stuck",
+                Case {
+                    stuck: Some("0/3 nodes"),
+                    ..case()
+                },
+                Refused,
+                "Unschedulable",
+            ),
             (
                 "going",
-                Case { state: AssignmentState::Removed, decision: blocked(Why::Waiting), previous: was(Healthy), ..case() },
+                Case {
+                    state: AssignmentState::Removed,
+                    decision: blocked(Why::Waiting),
+                    previous: was(Healthy),
+                    ..case()
+                },
                 Healthy,
                 "Removing",
             ),
@@ -379,7 +584,10 @@ mod tests {
                 "gone",
                 Case {
                     state: AssignmentState::Removed,
-                    decision: Decision { removed: true, ..Decision::default() },
+                    decision: Decision {
+                        removed: true,
+                        ..Decision::default()
+                    },
                     ledger: None,
                     reading: None,
                     ..case()
@@ -387,28 +595,86 @@ mod tests {
                 Removed,
                 "Removed",
             ),
-            ("ended stays", Case { reading: None, previous: was(Succeeded), ..case() }, Succeeded, "Applied"),
+            (
+                "ended stays",
+                Case {
+                    reading: None,
+                    previous: was(Succeeded),
+                    ..case()
+                },
+                Succeeded,
+                "Applied",
+            ),
         ];
         for (name, case, phase, reason) in cases {
             let status = run(&case, 1);
-            assert_eq!((status.phase, status.conditions[0].reason.as_str()), (phase, reason), "{name}");
+            assert_eq!(
+                (status.phase, status.conditions[0].reason.as_str()),
+                (phase, reason),
+                "{name}"
+            );
         }
-        assert!(run(&Case { reading: None, ledger: done(true), ..case() }, 1).root_status.is_some());
+        assert!(
+            run(
+                &Case {
+                    reading: None,
+                    ledger: done(true),
+                    ..case()
+                },
+                1
+            )
+            .root_status
+            .is_some()
+        );
     }
 
     #[test]
     fn an_unchanged_report_is_no_news_whenever_and_whoever() {
         let first = run(&case(), 1);
-        let again = run(&Case { previous: Some(AssignmentStatus { session: 3, ..first.clone() }), ..case() }, 99);
-        assert!(!is_news(Some(&AssignmentStatus { session: 3, ..first.clone() }), &again));
+        let again = run(
+            &Case {
+                previous: Some(AssignmentStatus {
+                    session: 3,
+                    ..first.clone()
+                }),
+                ..case()
+            },
+            99,
+        );
+        assert!(!is_news(
+            Some(&AssignmentStatus {
+                session: 3,
+                ..first.clone()
+            }),
+            &again
+        ));
         assert_eq!(again.conditions[0].last_transition_time, time(1));
-        let healthy = Case { reading: Some(Reading { healthy: true, ..Reading::default() }), previous: Some(first.clone()), ..case() };
+        let healthy = Case {
+            reading: Some(Reading {
+                healthy: true,
+                ..Reading::default()
+            }),
+            previous: Some(first.clone()),
+            ..case()
+        };
         let healthy = run(&healthy, 99);
         assert!(is_news(Some(&first), &healthy));
         assert_eq!(healthy.conditions[1].last_transition_time, time(99));
-        assert_eq!(due(Some(&first), &healthy, Some(1_000), 1_200), 1_200, "a new phase goes at once");
-        assert_eq!(due(Some(&first), &first, Some(1_000), 1_200), 2_000);
-        assert_eq!(due(Some(&first), &first, Some(1_000), 2_500), 2_500);
+        assert_eq!(
+            due(Some(&first), &healthy, Some(1_000), 1_200),
+            1_200,
+            "a new phase goes at once"
+        );
+        assert_eq!(
+            due(Some(&first), &first, Some(1_000), 1_200),
+            2_000,
+            "at most once per second"
+        );
+        assert_eq!(
+            due(Some(&first), &first, Some(1_000), 2_500),
+            2_900,
+            "and not before it has gathered"
+        );
         assert_eq!(due(None, &first, None, 5), 5);
     }
 

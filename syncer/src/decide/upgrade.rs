@@ -71,15 +71,38 @@ mod tests {
     fn our_update_becomes_apply_and_others_stay() {
         let other = entry("kubectl", "Update", "", json!({"f:x": {}}));
         let status = entry("inhaul", "Update", "status", json!({"f:s": {}}));
-        let got = upgraded(vec![entry("inhaul", "Update", "", json!({"f:a": {}})), other.clone(), status.clone()]).unwrap();
-        assert_eq!(got, [other.clone(), status, entry("inhaul", "Apply", "", json!({"f:a": {}}))]);
+        let got = upgraded(vec![
+            entry("inhaul", "Update", "", json!({"f:a": {}})),
+            other.clone(),
+            status.clone(),
+        ])
+        .unwrap();
+        assert_eq!(
+            got,
+            [
+                other.clone(),
+                status,
+                entry("inhaul", "Apply", "", json!({"f:a": {}}))
+            ]
+        );
         let got = upgraded(vec![
             entry("inhaul", "Apply", "", json!({"f:a": {"f:b": {}}})),
             entry("inhaul", "Update", "", json!({"f:a": {"f:c": {}}})),
         ])
         .unwrap();
-        assert_eq!(got, [entry("inhaul", "Apply", "", json!({"f:a": {"f:b": {}, "f:c": {}}}))]);
-        assert_eq!(upgraded(vec![other, entry("inhaul", "Apply", "", json!({}))]), None);
+        assert_eq!(
+            got,
+            [entry(
+                "inhaul",
+                "Apply",
+                "",
+                json!({"f:a": {"f:b": {}, "f:c": {}}})
+            )]
+        );
+        assert_eq!(
+            upgraded(vec![other, entry("inhaul", "Apply", "", json!({}))]),
+            None
+        );
         assert_eq!(upgrade(&json!({"metadata": {}}), "inhaul"), None);
     }
 }

@@ -23,7 +23,11 @@ pub fn read(spec: &AssignmentSpec, live: &RawObject) -> Reading {
                 HealthState::Finished { succeeded } => reading.finished = Some(succeeded),
                 HealthState::Failed => {
                     let said = !health.message.is_empty();
-                    let message = if said { health.message.clone() } else { "its controller says that it failed".to_owned() };
+                    let message = if said {
+                        health.message.clone()
+                    } else {
+                        "its controller says that it failed".to_owned()
+                    };
                     reading.degraded = Some(message);
                 }
                 HealthState::Unknown | HealthState::Progressing => {}
@@ -48,7 +52,10 @@ fn carried(object: &Value, paths: &[String]) -> Option<Value> {
         };
         if path == "/status" {
             out.extend(value.as_object().cloned().unwrap_or_default());
-        } else if let Some(name) = path.strip_prefix("/status/").filter(|rest| !rest.contains('/')) {
+        } else if let Some(name) = path
+            .strip_prefix("/status/")
+            .filter(|rest| !rest.contains('/'))
+        {
             out.insert(name.replace("~1", "/").replace("~0", "~"), value.clone());
         }
     }
@@ -63,8 +70,17 @@ mod tests {
     use super::*;
 
     fn spec(group: &str, kind: &str, interpretation: Option<Interpretation>) -> AssignmentSpec {
-        let workload = ObjectRef { group: group.into(), kind: kind.into(), name: "x".into(), ..ObjectRef::default() };
-        AssignmentSpec { workload, interpretation, ..AssignmentSpec::default() }
+        let workload = ObjectRef {
+            group: group.into(),
+            kind: kind.into(),
+            name: "x".into(),
+            ..ObjectRef::default()
+        };
+        AssignmentSpec {
+            workload,
+            interpretation,
+            ..AssignmentSpec::default()
+        }
     }
 
     fn raw(value: &Value) -> RawObject {
@@ -76,28 +92,50 @@ mod tests {
         let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "x", "generation": 3}, "spec": {"completions": 1},
             "status": {"succeeded": 1, "conditions": [{"type": "Complete", "status": "True"}]}});
         let reading = read(&spec("batch", "Job", None), &raw(&job));
-        assert_eq!((reading.finished, reading.generation), (Some(true), Some(3)));
+        assert_eq!(
+            (reading.finished, reading.generation),
+            (Some(true), Some(3))
+        );
         assert_eq!(reading.status.unwrap()["succeeded"], 1);
 
-        let model = |phase: &str| raw(&json!({"apiVersion": "t/v1", "kind": "Model", "metadata": {"name": "x"}, "spec": {}, "status": {"phase": phase, "noise": 1}}));
+        let model = |phase: &str| {
+            raw(
+                &json!({"apiVersion": "t/v1", "kind": "Model", "metadata": {"name": "x"}, "spec": {}, "status": {"phase": phase, "noise": 1}}),
+            )
+        };
         let how = Interpretation {
             healthy: Some("object.status.phase == 'Running'".into()),
             finished: Some("object.status.phase in ['Succeeded', 'Failed']".into()),
             succeeded: Some("object.status.phase == 'Succeeded'".into()),
             status: vec!["/status/phase".into()],
         };
-        let cases = [("Running", true, None), ("Pending", false, None), ("Succeeded", false, Some(true)), ("Failed", false, Some(false))];
+        let cases = [
+            ("Running", true, None),
+            ("Pending", false, None),
+            ("Succeeded", false, Some(true)),
+            ("Failed", false, Some(false)),
+        ];
         for (phase, healthy, finished) in cases {
             let reading = read(&spec("t", "Model", Some(how.clone())), &model(phase));
-            assert_eq!((reading.healthy, reading.finished), (healthy, finished), "{phase}");
+            assert_eq!(
+                (reading.healthy, reading.finished),
+                (healthy, finished),
+                "{phase}"
+            );
             assert_eq!(reading.status, Some(json!({"phase": phase})));
         }
     }
 
     #[test]
     fn a_broken_profile_is_a_message() {
-        let how = Interpretation { healthy: Some("object.(".into()), ..Interpretation::default() };
-        let reading = read(&spec("t", "Model", Some(how)), &raw(&json!({"apiVersion": "t/v1", "kind": "Model", "metadata": {"name": "x"}})));
+        let how = Interpretation {
+            healthy: Some("object.(".into()),
+            ..Interpretation::default()
+        };
+        let reading = read(
+            &spec("t", "Model", Some(how)),
+            &raw(&json!({"apiVersion": "t/v1", "kind": "Model", "metadata": {"name": "x"}})),
+        );
         assert!(!reading.healthy && !reading.message.is_empty());
     }
 }

@@ -52,11 +52,23 @@ pub struct Work {
     pub pod_security: Option<String>,
 }
 
+/// What the steps learnt of the ledger.
+#[derive(Clone, Debug, Default)]
+pub enum Ledger {
+    /// Nothing new.
+    #[default]
+    Unchanged,
+    /// It is not there.
+    Gone,
+    /// It stands so.
+    Stands(Box<AppliedAssignment>),
+}
+
 /// What became of the steps.
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// The ledger as it stands now, where a step was about it.
-    pub ledger: Option<Option<AppliedAssignment>>,
+    pub ledger: Ledger,
     /// Objects as they stand now.
     pub objects: Vec<RawObject>,
     /// Objects that a live look did not find.
@@ -77,7 +89,7 @@ pub struct Outcome {
 
 /// Why a step ends the work.
 enum Stop {
-    Failed(Failure, Trouble),
+    Failed(Box<Failure>, Trouble),
     /// The world is not as it was thought to be: decide again.
     Again,
 }
@@ -94,7 +106,7 @@ impl Work {
                     break;
                 }
                 Err(Stop::Failed(failure, trouble)) => {
-                    outcome.failure = Some((failure, trouble));
+                    outcome.failure = Some((*failure, trouble));
                     break;
                 }
             }
@@ -106,12 +118,12 @@ impl Work {
         match step {
             Step::CheckTerm => self.check_term().await,
             Step::WriteLedger(spec) => {
-                let have = outcome.ledger.clone().unwrap_or_else(|| self.ledger.clone());
-                let wrote = ledgers::write(&self.member, &self.name, have.as_ref(), (**spec).clone()).await;
+                let have = self.ledger(outcome);
+                let wrote = ledgers::write(&self.member, &self.name, have, (**spec).clone()).await;
                 match wrote.map_err(|error| failed(None, &error))? {
-                    Wrote::Done(ledger) => outcome.ledger = Some(Some(*ledger)),
+                    Wrote::Done(ledger) => outcome.ledger = Ledger::Stands(ledger),
                     Wrote::Stale(live) => {
-                        outcome.ledger = Some(live.map(|ledger| *ledger));
+                        outcome.ledger = live.map_or(Ledger::Gone, Ledger::Stands);
                         return Err(Stop::Again);
                     }
                 }
@@ -131,20 +143,36 @@ impl Work {
         }
     }
 
+    /// The ledger as the steps so far have left it.
+    fn ledger<'a>(&'a self, outcome: &'a Outcome) -> Option<&'a AppliedAssignment> {
+        match &outcome.ledger {
+            Ledger::Unchanged => self.ledger.as_ref(),
+            Ledger::Gone => None,
+            Ledger::Stands(ledger) => Some(ledger),
+        }
+    }
+
     async fn check_term(&self) -> Result<(), Stop> {
-        let inventory = self.hub.inventory().await.map_err(|error| failed(None, &error))?;
+        let inventory = self
+            .hub
+            .inventory()
+            .await
+            .map_err(|error| failed(None, &error))?;
         let least = inventory.map_or(i64::MAX, |inventory| inventory.spec.min_term);
         if self.term >= least {
             return Ok(());
         }
-        let message = format!("ordered in term {}, but the scheduler of term {least} has taken over", self.term);
+        let message = format!(
+            "ordered in term {}, but the scheduler of term {least} has taken over",
+            self.term
+        );
         let failure = Failure {
             id: None,
             reason: "StaleTerm".to_owned(),
             message,
             refused: false,
         };
-        Err(Stop::Failed(failure, Trouble::Refused))
+        Err(Stop::Failed(Box::new(failure), Trouble::Refused))
     }
 
     async fn make_namespace(&self, name: &str, outcome: &mut Outcome) -> Result<(), Stop> {
@@ -153,10 +181,19 @@ impl Work {
             labels["pod-security.kubernetes.io/enforce"] = level.as_str().into();
         }
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}});
-        match self.member.create::<_, RawObject>(&known::NAMESPACE, "", &namespace, SYNCER_MANAGER).await {
+        match self
+            .member
+            .create::<_, RawObject>(&known::NAMESPACE, "", &namespace, SYNCER_MANAGER)
+            .await
+        {
             Ok(_) => {}
             Err(error) if error.is_already_exists() => {}
-            Err(error) => return Err(failed(Some(ObjectId::new("", "Namespace", "", name)), &error)),
+            Err(error) => {
+                return Err(failed(
+                    Some(ObjectId::new("", "Namespace", "", name)),
+                    &error,
+                ));
+            }
         }
         outcome.namespaces.push(name.to_owned());
         Ok(())
@@ -170,13 +207,21 @@ impl Work {
         object.label(HUB_LABEL) == Some(&self.hub_uid)
     }
 
-    async fn create(&self, desired: &Desired, look: bool, outcome: &mut Outcome) -> Result<(), Stop> {
+    async fn create(
+        &self,
+        desired: &Desired,
+        look: bool,
+        outcome: &mut Outcome,
+    ) -> Result<(), Stop> {
         let api = self.api(desired)?;
         let id = &desired.id;
         if look && self.look(&api, id, outcome).await? {
             return Ok(());
         }
-        let answer = self.member.create(&api, &id.key.namespace, &desired.object, SYNCER_MANAGER).await;
+        let answer = self
+            .member
+            .create(&api, &id.key.namespace, &desired.object, SYNCER_MANAGER)
+            .await;
         match answer {
             Ok(object) => note(desired, object, outcome),
             Err(error) if error.is_already_exists() => {
@@ -190,9 +235,17 @@ impl Work {
     }
 
     /// Looks at an object live: true if it is there and ours, false if it is not there.
-    async fn look(&self, api: &ApiType, id: &ObjectId, outcome: &mut Outcome) -> Result<bool, Stop> {
-        let live: Option<RawObject> =
-            self.member.get(api, &id.key).await.map_err(|error| failed(Some(id.clone()), &error))?;
+    async fn look(
+        &self,
+        api: &ApiType,
+        id: &ObjectId,
+        outcome: &mut Outcome,
+    ) -> Result<bool, Stop> {
+        let live: Option<RawObject> = self
+            .member
+            .get(api, &id.key)
+            .await
+            .map_err(|error| failed(Some(id.clone()), &error))?;
         match live {
             None => Ok(false),
             Some(object) if self.is_ours(&object) => {
@@ -209,7 +262,7 @@ impl Work {
                     message: block.message,
                     refused: true,
                 };
-                Err(Stop::Failed(failure, Trouble::Refused))
+                Err(Stop::Failed(Box::new(failure), Trouble::Refused))
             }
         }
     }
@@ -222,7 +275,11 @@ impl Work {
         let uid = if self.applied.contains(&seen) {
             seen
         } else {
-            let live: Option<Value> = self.member.get(&api, &id.key).await.map_err(|error| fail(&error))?;
+            let live: Option<Value> = self
+                .member
+                .get(&api, &id.key)
+                .await
+                .map_err(|error| fail(&error))?;
             let Some(live) = live else {
                 outcome.gone.push(id.clone());
                 return Err(Stop::Again);
@@ -232,15 +289,27 @@ impl Work {
                 return Err(Stop::Again);
             }
             if let Some(patch) = upgrade(&live, SYNCER_MANAGER) {
-                let answer = self.member.json_patch(&api, &id.key, None, &patch, SYNCER_MANAGER).await;
-                answer.map(|_: RawObject| ()).map_err(|error| fail(&error))?;
+                let answer = self
+                    .member
+                    .json_patch(&api, &id.key, None, &patch, SYNCER_MANAGER)
+                    .await;
+                answer
+                    .map(|_: RawObject| ())
+                    .map_err(|error| fail(&error))?;
             }
-            live["metadata"]["uid"].as_str().unwrap_or_default().to_owned()
+            live["metadata"]["uid"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
         };
         let mut body = desired.object.clone();
         // Makes the server refuse to create it anew or to write to another object of that name.
         body["metadata"]["uid"] = uid.clone().into();
-        match self.member.apply(&api, &id.key, &body, SYNCER_MANAGER, true).await {
+        match self
+            .member
+            .apply(&api, &id.key, &body, SYNCER_MANAGER, true)
+            .await
+        {
             Ok(object) => {
                 outcome.applied.push(uid);
                 note(desired, object, outcome);
@@ -262,8 +331,16 @@ impl Work {
             let only = DeletePreconditions::uid(&live.metadata.uid);
             // What a controller made of a custom resource bears no label of ours, so the server waits for it.
             let native = matches!(id.kind.group.as_str(), "" | "apps" | "batch");
-            let how = if native { Propagation::Background } else { Propagation::Foreground };
-            let deleted = self.member.delete(&api, &id.key, only, how).await.map_err(|error| failed(Some(id.clone()), &error))?;
+            let how = if native {
+                Propagation::Background
+            } else {
+                Propagation::Foreground
+            };
+            let deleted = self
+                .member
+                .delete(&api, &id.key, only, how)
+                .await
+                .map_err(|error| failed(Some(id.clone()), &error))?;
             outcome.deleted += 1;
             if deleted == Deleted::Gone {
                 outcome.gone.push(id);
@@ -274,35 +351,52 @@ impl Work {
         self.live_of(object, outcome).await.map(|_| ())
     }
 
-    async fn drop_ledger(&self, objects: &[LedgerObject], outcome: &mut Outcome) -> Result<(), Stop> {
+    async fn drop_ledger(
+        &self,
+        objects: &[LedgerObject],
+        outcome: &mut Outcome,
+    ) -> Result<(), Stop> {
         for object in objects {
             if self.live_of(object, outcome).await?.is_some() {
                 return Err(Stop::Again);
             }
         }
-        if let Some(ledger) = outcome.ledger.clone().unwrap_or_else(|| self.ledger.clone()) {
-            ledgers::drop(&self.member, &ledger).await.map_err(|error| failed(None, &error))?;
+        if let Some(ledger) = self.ledger(outcome) {
+            ledgers::drop(&self.member, ledger)
+                .await
+                .map_err(|error| failed(None, &error))?;
         }
-        outcome.ledger = Some(None);
+        outcome.ledger = Ledger::Gone;
         Ok(())
     }
 
     fn api_of(&self, object: &LedgerObject) -> Option<ApiType> {
         let id = ObjectId::of(&object.reference);
         let version = &object.reference.version;
-        let api_version = if id.kind.group.is_empty() { version.clone() } else { format!("{}/{version}", id.kind.group) };
+        let api_version = if id.kind.group.is_empty() {
+            version.clone()
+        } else {
+            format!("{}/{version}", id.kind.group)
+        };
         resolve(&self.discovery, &api_version, &id.kind)
     }
 
     /// An object of the ledger as it is now, if it is there and ours.
-    async fn live_of(&self, object: &LedgerObject, outcome: &mut Outcome) -> Result<Option<RawObject>, Stop> {
+    async fn live_of(
+        &self,
+        object: &LedgerObject,
+        outcome: &mut Outcome,
+    ) -> Result<Option<RawObject>, Stop> {
         let id = ObjectId::of(&object.reference);
         let Some(api) = self.api_of(object) else {
             outcome.gone.push(id);
             return Ok(None);
         };
-        let live: Option<RawObject> =
-            self.member.get(&api, &id.key).await.map_err(|error| failed(Some(id.clone()), &error))?;
+        let live: Option<RawObject> = self
+            .member
+            .get(&api, &id.key)
+            .await
+            .map_err(|error| failed(Some(id.clone()), &error))?;
         if let Some(live) = live.filter(|live| self.is_ours(live)) {
             let live = typed(live, &api);
             outcome.objects.push(live.clone());
@@ -341,14 +435,18 @@ fn failed(id: Option<ObjectId>, error: &ApiError) -> Stop {
         Class::Invalid => ("Invalid".to_owned(), true),
         _ => (error.category().to_owned(), false),
     };
-    let trouble = if refused { Trouble::Refused } else { Trouble::Transient };
+    let trouble = if refused {
+        Trouble::Refused
+    } else {
+        Trouble::Transient
+    };
     let failure = Failure {
         id,
         reason: camel(&reason),
         message: error.message.clone(),
         refused,
     };
-    Stop::Failed(failure, trouble)
+    Stop::Failed(Box::new(failure), trouble)
 }
 
 /// `server_error` → `ServerError`: reasons of conditions are words.
@@ -357,7 +455,10 @@ fn camel(words: &str) -> String {
         .split('_')
         .map(|word| {
             let mut chars = word.chars();
-            chars.next().map(|first| first.to_uppercase().collect::<String>() + chars.as_str()).unwrap_or_default()
+            chars
+                .next()
+                .map(|first| first.to_uppercase().collect::<String>() + chars.as_str())
+                .unwrap_or_default()
         })
         .collect()
 }

@@ -82,13 +82,25 @@ struct Condition {
 }
 
 fn read(object: &RawObject) -> Option<(GroupKind, BTreeSet<String>)> {
-    let status: Status = object.section_as("status").ok().flatten().unwrap_or_default();
-    let established = status.conditions.iter().any(|c| c.r#type == "Established" && c.status == "True");
+    let status: Status = object
+        .section_as("status")
+        .ok()
+        .flatten()
+        .unwrap_or_default();
+    let established = status
+        .conditions
+        .iter()
+        .any(|c| c.r#type == "Established" && c.status == "True");
     if !established || object.is_deleting() {
         return None;
     }
     let spec: Spec = object.section_as("spec").ok().flatten()?;
-    let served = spec.versions.into_iter().filter(|v| v.served).map(|v| v.name).collect();
+    let served = spec
+        .versions
+        .into_iter()
+        .filter(|v| v.served)
+        .map(|v| v.name)
+        .collect();
     Some((GroupKind::new(spec.group, spec.names.kind), served))
 }
 
@@ -115,11 +127,23 @@ mod tests {
         assert!(promises.set(&crd("True")) && promises.is_ahead_of(&empty));
         assert!(!promises.set(&crd("True")), "no change");
         let api = ApiType::new("t", "v1", "Model", "models", true);
-        let served = ServedApi { api, verbs: Vec::new(), subresources: Vec::new(), short_names: Vec::new(), preferred: true };
-        let full = Discovery { apis: vec![served], unavailable: Vec::new() };
+        let served = ServedApi {
+            api,
+            verbs: Vec::new(),
+            subresources: Vec::new(),
+            short_names: Vec::new(),
+            preferred: true,
+        };
+        let full = Discovery {
+            apis: vec![served],
+            unavailable: Vec::new(),
+        };
         assert!(!promises.is_ahead_of(&full));
         promises.remove("models.t");
-        assert!(promises.is_ahead_of(&full), "still served, but its CRD is gone");
+        assert!(
+            promises.is_ahead_of(&full),
+            "still served, but its CRD is gone"
+        );
         assert!(!promises.is_ahead_of(&empty));
     }
 }

@@ -25,7 +25,11 @@ pub async fn follow(member: Connection, changed: Arc<Notify>, engine: Sender<Eve
         match (member.discover().await, version) {
             (Ok(discovery), Ok(version)) => {
                 wait = Duration::from_millis(200);
-                if engine.send(Event::Discovered(Box::new(discovery), version)).await.is_err() {
+                if engine
+                    .send(Event::Discovered(Box::new(discovery), version))
+                    .await
+                    .is_err()
+                {
                     return;
                 }
                 tokio::select! {

@@ -7,11 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use client::{Class, Connection, WatchEvent, WatchScope};
+use client::{Connection, WatchScope};
 use placement_api::api_type::{GroupKind, ObjectKey};
 use placement_api::kinds::InventoryStatus;
 use placement_api::names::HUB_LABEL;
-use placement_api::raw::RawObject;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::time::{Instant, sleep_until};
@@ -27,8 +26,6 @@ use super::progress::Progress;
 use super::state::{State, is_crd, is_namespace};
 use crate::decide::budget::Budget;
 use crate::decide::inventory::counted;
-use crate::decide::node::Node;
-use crate::decide::object_id::ObjectId;
 use crate::decide::queue::Queue;
 
 /// Assignments that are worked on at once.
@@ -38,9 +35,11 @@ const BURST: usize = 512;
 /// Once may be a role that is only just being written.
 pub(super) const DENIALS: u32 = 2;
 /// Milliseconds between two writes of the inventory.
-const INVENTORY_PAUSE: u64 = 1_000;
+pub(super) const INVENTORY_PAUSE: u64 = 1_000;
+/// Milliseconds after the start from which on the inventory is written, whatever is still missing.
+const INVENTORY_BY: u64 = 10_000;
 /// Milliseconds before a failed write of the inventory is tried again.
-const INVENTORY_AGAIN: u64 = 3_000;
+pub(super) const INVENTORY_AGAIN: u64 = 3_000;
 
 /// What does not change while the engine runs.
 pub struct Fixed {
@@ -72,7 +71,7 @@ pub struct Engine {
     pub(super) progress: BTreeMap<String, Progress>,
     pub(super) budget: Budget,
     pub(super) stock: Stock,
-    promises: Promises,
+    pub(super) promises: Promises,
     started: Instant,
     random: RandomState,
 }
@@ -83,8 +82,9 @@ pub(super) struct Stock {
     /// What the hub has.
     pub(super) last: Option<InventoryStatus>,
     pub(super) dirty: bool,
-    writing: bool,
-    not_before: u64,
+    begun: bool,
+    pub(super) writing: bool,
+    pub(super) not_before: u64,
 }
 
 /// Why the engine ended.
@@ -181,7 +181,11 @@ impl Engine {
     }
 
     fn wake(&self) -> Instant {
-        let inventory = (self.stock.dirty && !self.stock.writing).then_some(self.stock.not_before);
+        let inventory = (self.stock.dirty && !self.stock.writing).then_some(if self.stock.begun {
+            self.stock.not_before
+        } else {
+            INVENTORY_BY
+        });
         let wake = self.queue.next_wake().into_iter().chain(inventory).min();
         // Without anything to wait for, an hour is as good as never.
         let wake = wake.unwrap_or_else(|| self.now() + 3_600_000);
@@ -190,8 +194,12 @@ impl Engine {
 
     fn count(&self) {
         let metrics = &self.fixed.metrics;
-        metrics.queued.set(i64::try_from(self.queue.ready()).unwrap_or(i64::MAX));
-        metrics.assignments.set(i64::try_from(self.progress.len()).unwrap_or(i64::MAX));
+        metrics
+            .queued
+            .set(i64::try_from(self.queue.ready()).unwrap_or(i64::MAX));
+        metrics
+            .assignments
+            .set(i64::try_from(self.progress.len()).unwrap_or(i64::MAX));
         let state = &self.state;
         let ready = state.assignments.is_synced()
             && state.secrets.is_synced()
@@ -203,184 +211,6 @@ impl Engine {
         }
     }
 
-    fn take_in(&mut self, event: Event) -> Option<End> {
-        match event {
-            Event::Stop => return Some(End::Stopped),
-            Event::Deposed(holder) => return Some(End::Deposed(holder)),
-            Event::Assignments(event) => self.take_assignments(event),
-            Event::Secrets(event) => {
-                let mut keys = Vec::new();
-                self.state.secrets.feed(event, |object| object, |key, _| keys.push(key.clone()));
-                for key in keys {
-                    let names = self.state.copies.get(&key.name).cloned().unwrap_or_default();
-                    self.push_all(names);
-                }
-            }
-            Event::Objects(kind, event) => self.take_objects(&kind, event),
-            Event::Pods(event) => {
-                let touched = self.state.feed_pod(event);
-                self.stock.dirty = true;
-                self.push_all(touched);
-            }
-            Event::Nodes(event) => {
-                self.state.nodes.feed(event, |object| Node::read(&object), |_, _| {});
-                self.stock.dirty = true;
-            }
-            Event::Namespaces(event) => {
-                let mut gone = BTreeSet::new();
-                let synced = matches!(event, WatchEvent::Synced);
-                self.state.namespaces.feed(event, slim, |key, old| {
-                    if old.is_some() {
-                        gone.insert(key.name.clone());
-                    }
-                });
-                self.push_namespaces(&gone);
-                if synced {
-                    self.push_every();
-                }
-            }
-            Event::Crds(event) => self.take_crds(event),
-            Event::Policies(event) => {
-                self.state.policies.feed(event, |object| object, |_, _| {});
-                self.push_every();
-            }
-            Event::Discovered(discovery, version) => {
-                if self.promises.is_ahead_of(&discovery) {
-                    let again = Arc::clone(&self.fixed.discover);
-                    tokio::spawn(async move {
-                        tokio::time::sleep(Duration::from_millis(300)).await;
-                        again.notify_one();
-                    });
-                }
-                let known = self.state.discovery.as_ref().is_some_and(|have| **have == *discovery);
-                if known && self.state.version == version {
-                    return None;
-                }
-                self.state.discovery = Some(Arc::new(*discovery));
-                self.state.version = version;
-                self.stock.dirty = true;
-                self.refresh_watches();
-                self.push_every();
-            }
-            Event::Done(name, outcome) => self.done(&name, *outcome),
-            Event::Released(name, released) => self.released(&name, *released),
-            Event::Reported(name, answer) => self.reported(&name, *answer),
-            Event::Counted(answer) => {
-                self.stock.writing = false;
-                match *answer {
-                    Ok(inventory) => {
-                        self.stock.last = inventory.status;
-                        self.fixed.metrics.inventories.inc();
-                        self.stock.not_before = self.now() + INVENTORY_PAUSE;
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "the inventory was not written and is tried again");
-                        self.stock.dirty = true;
-                        self.stock.not_before = self.now() + INVENTORY_AGAIN;
-                    }
-                }
-            }
-            Event::Probed(name, found) => self.probed(&name, found),
-        }
-        None
-    }
-
-    fn take_assignments(&mut self, event: WatchEvent) {
-        let synced = matches!(event, WatchEvent::Synced);
-        let mut changed: Vec<(String, Option<RawObject>)> = Vec::new();
-        self.state.assignments.feed(event, |object| object, |key, old| changed.push((key.name.clone(), old)));
-        for (name, old) in changed {
-            if let Some(old) = old {
-                // Nothing is destroyed because it is absent: what it ordered stays and is kept in repair.
-                if self.state.ledgers.contains_key(&name) {
-                    tracing::warn!(assignment = %name, "it is gone from the hub; what it started is left running");
-                    self.state.orphans.insert(name.clone(), old);
-                } else {
-                    self.progress.remove(&name);
-                }
-            } else {
-                self.state.orphans.remove(&name);
-            }
-            let before: Vec<ObjectId> = self.state.ownership.ordered(&name).to_vec();
-            let kinds = self.state.note_order(&name);
-            self.watch_kinds(kinds);
-            // Of what several carry, another content may count now.
-            for id in before.iter().chain(self.state.ownership.ordered(&name).to_vec().iter()) {
-                let names: Vec<String> =
-                    self.state.ownership.names(id).into_iter().filter(|n| *n != name).map(str::to_owned).collect();
-                self.push_all(names);
-            }
-            self.queue.push(&name);
-            self.stock.dirty = true;
-        }
-        if synced {
-            self.stock.dirty = true;
-        }
-    }
-
-    fn take_objects(&mut self, kind: &GroupKind, event: WatchEvent) {
-        let synced = matches!(event, WatchEvent::Synced);
-        let mut ids = Vec::new();
-        let known = self.state.kinds.entry(kind.clone()).or_default();
-        match &event {
-            WatchEvent::Error(error) => {
-                tracing::warn!(%kind, %error, "the watch of a kind was cut off and goes on");
-                let times = known.denied.as_ref().map_or(0, |(_, times)| *times);
-                let denied = error.class() == Class::Denied;
-                known.denied = denied.then(|| (error.message.clone(), times.saturating_add(1)));
-                if denied && times + 1 == DENIALS {
-                    self.push_every();
-                }
-                return;
-            }
-            _ => known.denied = None,
-        }
-        let store = &mut known.objects;
-        let was_synced = store.is_synced();
-        store.feed(event, |object| object, |key, _| {
-            ids.push(ObjectId {
-                kind: kind.clone(),
-                key: key.clone(),
-            });
-        });
-        for id in ids {
-            let names: Vec<String> = self.state.ownership.names(&id).into_iter().map(str::to_owned).collect();
-            self.push_all(names);
-        }
-        if synced && !was_synced {
-            self.push_every();
-        }
-    }
-
-    fn take_crds(&mut self, event: WatchEvent) {
-        let mut changed = false;
-        if let WatchEvent::Applied(object) = &event {
-            changed |= self.promises.set(object);
-        }
-        let synced = matches!(event, WatchEvent::Synced);
-        let hub_uid = Arc::clone(&self.state.hub_uid);
-        let keep = |object: RawObject| {
-            if object.label(HUB_LABEL) == Some(&hub_uid) { object } else { slim(object) }
-        };
-        let mut keys = Vec::new();
-        self.state.crds.feed(event, keep, |key, old| keys.push((key.clone(), old.is_some())));
-        for (key, gone) in keys {
-            if gone {
-                self.promises.remove(&key.name);
-                changed = true;
-            }
-            let id = ObjectId::new("apiextensions.k8s.io", "CustomResourceDefinition", "", &key.name);
-            let names: Vec<String> = self.state.ownership.names(&id).into_iter().map(str::to_owned).collect();
-            self.push_all(names);
-        }
-        if changed {
-            self.fixed.discover.notify_one();
-        }
-        if synced {
-            self.push_every();
-        }
-    }
-
     /// Looks at all these assignments.
     pub(super) fn push_all(&mut self, names: impl IntoIterator<Item = String>) {
         for name in names {
@@ -388,7 +218,7 @@ impl Engine {
         }
     }
 
-    fn push_every(&mut self) {
+    pub(super) fn push_every(&mut self) {
         let names: Vec<String> = self
             .state
             .assignments
@@ -399,7 +229,7 @@ impl Engine {
         self.push_all(names);
     }
 
-    fn push_namespaces(&mut self, namespaces: &BTreeSet<String>) {
+    pub(super) fn push_namespaces(&mut self, namespaces: &BTreeSet<String>) {
         if namespaces.is_empty() {
             return;
         }
@@ -419,8 +249,16 @@ impl Engine {
         let Some(discovery) = self.state.discovery.clone() else {
             return;
         };
-        for kind in kinds.into_iter().filter(|kind| !is_crd(kind) && !is_namespace(kind)) {
-            if self.state.kinds.get(&kind).is_some_and(|have| have.watching.is_some()) {
+        for kind in kinds
+            .into_iter()
+            .filter(|kind| !is_crd(kind) && !is_namespace(kind))
+        {
+            if self
+                .state
+                .kinds
+                .get(&kind)
+                .is_some_and(|have| have.watching.is_some())
+            {
                 continue;
             }
             let version = self.state.versions.get(&kind).cloned().unwrap_or_default();
@@ -436,15 +274,24 @@ impl Engine {
     }
 
     /// After a change of what is served: ends watches of kinds that are gone, starts those of kinds that have come.
-    fn refresh_watches(&mut self) {
+    pub(super) fn refresh_watches(&mut self) {
         let Some(discovery) = self.state.discovery.clone() else {
             return;
         };
         self.state.kinds.retain(|kind, _| {
-            let away = discovery.unavailable.iter().any(|version| version.split('/').next() == Some(&kind.group));
+            let away = discovery
+                .unavailable
+                .iter()
+                .any(|version| version.split('/').next() == Some(&kind.group));
             away || discovery.find(kind).is_some()
         });
-        let kinds = self.state.ownership.objects().into_iter().map(|id| id.kind.clone()).collect();
+        let kinds = self
+            .state
+            .ownership
+            .objects()
+            .into_iter()
+            .map(|id| id.kind.clone())
+            .collect();
         self.watch_kinds(kinds);
     }
 
@@ -453,12 +300,18 @@ impl Engine {
         if !self.stock.dirty || self.stock.writing || now < self.stock.not_before {
             return;
         }
-        // The hub's orders tell what the pods belong to.
-        if !self.state.assignments.is_synced() {
-            return;
+        if !self.stock.begun {
+            // What the pods belong to is known when every order has been looked at; a first word before that would be taken back.
+            if !self.has_seen_all() && now < INVENTORY_BY {
+                return;
+            }
+            self.stock.begun = true;
         }
         self.stock.dirty = false;
-        let expected = self.progress.iter().filter_map(|(name, progress)| progress.expected(name));
+        let expected = self
+            .progress
+            .iter()
+            .filter_map(|(name, progress)| progress.expected(name));
         let counted = counted(expected, |name| self.state.pods(name));
         let made = inventory::make(
             &self.state,
@@ -478,22 +331,29 @@ impl Engine {
         }
     }
 
+    fn has_seen_all(&self) -> bool {
+        let kinds = self.state.kinds.values();
+        self.state.assignments.is_synced()
+            && self.state.discovery.is_some()
+            && self.queue.ready() == 0
+            && self.queue.running() == 0
+            && kinds
+                .into_iter()
+                .all(|kind| kind.objects.is_synced() || kind.denied.is_some())
+    }
+
     fn problems(&self) -> Vec<String> {
         let without_order = self.state.ledgers.keys().filter(|name| {
             let key = ObjectKey::new(&self.state.hub_namespace, *name);
             self.state.assignments.get(&key).is_none()
         });
-        let left = without_order.map(|name| format!("{name}: its Assignment is gone from the hub; what it started is left alone"));
-        let told = self.progress.values().filter_map(|progress| progress.problem.clone());
+        let left = without_order.map(|name| {
+            format!("{name}: its Assignment is gone from the hub; what it started is left alone")
+        });
+        let told = self
+            .progress
+            .values()
+            .filter_map(|progress| progress.problem.clone());
         left.chain(told).collect()
     }
-}
-
-/// Types and metadata only.
-fn slim(mut object: RawObject) -> RawObject {
-    let names: Vec<String> = object.section_names().map(str::to_owned).collect();
-    for name in names {
-        object.remove_section(&name);
-    }
-    object
 }

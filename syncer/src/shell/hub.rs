@@ -28,17 +28,27 @@ impl Hub {
 
     /// The target's Inventory as it stands.
     pub async fn inventory(&self) -> Result<Option<Inventory>, ApiError> {
-        self.connection.get(&INVENTORIES, &ObjectKey::new(&self.namespace, INVENTORY)).await
+        self.connection
+            .get(&INVENTORIES, &ObjectKey::new(&self.namespace, INVENTORY))
+            .await
     }
 
     /// Replaces the status of an Assignment, if it is still the same object; `None`: it is gone.
-    pub async fn report(&self, name: &str, uid: &str, status: &AssignmentStatus) -> Result<Option<RawObject>, ApiError> {
+    pub async fn report(
+        &self,
+        name: &str,
+        uid: &str,
+        status: &AssignmentStatus,
+    ) -> Result<Option<RawObject>, ApiError> {
         let patch = json!([
             {"op": "test", "path": "/metadata/uid", "value": uid},
             {"op": "add", "path": "/status", "value": status},
         ]);
         let key = ObjectKey::new(&self.namespace, name);
-        let answer = self.connection.json_patch(&ASSIGNMENTS, &key, Some("status"), &patch, SYNCER_MANAGER).await;
+        let answer = self
+            .connection
+            .json_patch(&ASSIGNMENTS, &key, Some("status"), &patch, SYNCER_MANAGER)
+            .await;
         match answer {
             Ok(object) => Ok(Some(object)),
             Err(error) if error.is_not_found() => Ok(None),
@@ -50,6 +60,8 @@ impl Hub {
     pub async fn count(&self, status: &InventoryStatus) -> Result<Inventory, ApiError> {
         let patch = json!([{"op": "add", "path": "/status", "value": status}]);
         let key = ObjectKey::new(&self.namespace, INVENTORY);
-        self.connection.json_patch(&INVENTORIES, &key, Some("status"), &patch, SYNCER_MANAGER).await
+        self.connection
+            .json_patch(&INVENTORIES, &key, Some("status"), &patch, SYNCER_MANAGER)
+            .await
     }
 }

@@ -32,7 +32,12 @@ pub struct Held {
 pub struct Deposed(pub String);
 
 /// Waits until the lease is free, ours, or unchanged for its duration by our own clock, and takes it.
-pub async fn acquire(hub: &Connection, namespace: &str, identity: &str, heartbeat: Duration) -> Held {
+pub async fn acquire(
+    hub: &Connection,
+    namespace: &str,
+    identity: &str,
+    heartbeat: Duration,
+) -> Held {
     let key = ObjectKey::new(namespace, AGENT_LEASE);
     let mut seen: Option<(String, Instant)> = None;
     let mut told = false;
@@ -42,7 +47,13 @@ pub async fn acquire(hub: &Connection, namespace: &str, identity: &str, heartbea
                 let spec = lease.spec.get_or_insert_with(LeaseSpec::default);
                 let holder = spec.holder_identity.clone().unwrap_or_default();
                 let version = lease.metadata.resource_version.clone().unwrap_or_default();
-                let patience = Duration::from_secs(spec.lease_duration_seconds.unwrap_or(40).max(1).unsigned_abs().into());
+                let patience = Duration::from_secs(
+                    spec.lease_duration_seconds
+                        .unwrap_or(40)
+                        .max(1)
+                        .unsigned_abs()
+                        .into(),
+                );
                 let expired = match &seen {
                     Some((have, since)) if *have == version => since.elapsed() >= patience,
                     _ => {
@@ -64,19 +75,32 @@ pub async fn acquire(hub: &Connection, namespace: &str, identity: &str, heartbea
                     match hub.replace::<_, Lease>(&known::LEASE, &key, &lease).await {
                         Ok(lease) => {
                             // An answer that comes later than the next heartbeat is none.
-                            let patience = heartbeat.clamp(Duration::from_secs(1), Duration::from_secs(5));
-                            let (hub, identity) = (hub.with_deadline(patience), identity.to_owned());
-                            return Held { hub, key, lease, identity, heartbeat, session };
+                            let patience =
+                                heartbeat.clamp(Duration::from_secs(1), Duration::from_secs(5));
+                            let (hub, identity) =
+                                (hub.with_deadline(patience), identity.to_owned());
+                            return Held {
+                                hub,
+                                key,
+                                lease,
+                                identity,
+                                heartbeat,
+                                session,
+                            };
                         }
                         Err(error) if error.is_conflict() => continue,
-                        Err(error) => tracing::warn!(%error, "the lease of the target cannot be taken yet"),
+                        Err(error) => {
+                            tracing::warn!(%error, "the lease of the target cannot be taken yet");
+                        }
                     }
                 } else if !told {
                     told = true;
                     tracing::info!(%holder, "another agent holds the target; waiting until it is silent");
                 }
             }
-            Ok(None) => tracing::warn!(%namespace, "the target has no lease: is it registered on this hub?"),
+            Ok(None) => {
+                tracing::warn!(%namespace, "the target has no lease: is it registered on this hub?");
+            }
             Err(error) => tracing::warn!(%error, "the lease of the target cannot be read yet"),
         }
         sleep(LOOK).await;
@@ -107,7 +131,10 @@ impl Held {
             spec.holder_identity = None;
         }
         let hub = self.hub.with_deadline(Duration::from_secs(2));
-        if let Err(error) = hub.replace::<_, Lease>(&known::LEASE, &self.key, &self.lease).await {
+        if let Err(error) = hub
+            .replace::<_, Lease>(&known::LEASE, &self.key, &self.lease)
+            .await
+        {
             tracing::debug!(%error, "the lease was not released; the next agent waits until it has run out");
         }
     }
@@ -117,16 +144,26 @@ impl Held {
         if let Some(spec) = &mut lease.spec {
             spec.renew_time = Some(MicroTime(jiff::Timestamp::now()));
         }
-        match self.hub.replace::<_, Lease>(&known::LEASE, &self.key, &lease).await {
+        match self
+            .hub
+            .replace::<_, Lease>(&known::LEASE, &self.key, &lease)
+            .await
+        {
             Ok(lease) => {
                 self.lease = lease;
                 Ok(())
             }
             // Somebody wrote it: another agent, or this one, whose answer was lost.
             Err(error) if error.is_conflict() => {
-                let live = self.hub.get::<Lease>(&known::LEASE, &self.key).await.map_err(Trouble::Api)?;
+                let live = self
+                    .hub
+                    .get::<Lease>(&known::LEASE, &self.key)
+                    .await
+                    .map_err(Trouble::Api)?;
                 let spec = live.as_ref().and_then(|lease| lease.spec.as_ref());
-                let holder = spec.and_then(|s| s.holder_identity.clone()).unwrap_or_default();
+                let holder = spec
+                    .and_then(|s| s.holder_identity.clone())
+                    .unwrap_or_default();
                 let session = spec.and_then(|s| s.lease_transitions).map(i64::from);
                 match live {
                     Some(live) if holder == self.identity && session == Some(self.session) => {

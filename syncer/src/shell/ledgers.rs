@@ -9,8 +9,13 @@ use placement_api::names::{HUB_LABEL, SYNCER_MANAGER, SYSTEM_NAMESPACE};
 
 /// All ledgers of this hub.
 pub async fn read(member: &Connection, hub_uid: &str) -> Result<Vec<AppliedAssignment>, ApiError> {
-    let all: Vec<AppliedAssignment> = member.list(&APPLIED_ASSIGNMENTS, Some(SYSTEM_NAMESPACE), None).await?;
-    Ok(all.into_iter().filter(|ledger| ledger.spec.hub_uid == hub_uid).collect())
+    let all: Vec<AppliedAssignment> = member
+        .list(&APPLIED_ASSIGNMENTS, Some(SYSTEM_NAMESPACE), None)
+        .await?;
+    Ok(all
+        .into_iter()
+        .filter(|ledger| ledger.spec.hub_uid == hub_uid)
+        .collect())
 }
 
 /// What a write came to.
@@ -42,11 +47,23 @@ pub async fn write(
         let mut next = AppliedAssignment::new(name, spec);
         next.metadata.namespace = Some(SYSTEM_NAMESPACE.to_owned());
         next.metadata.labels = Some([(HUB_LABEL.to_owned(), next.spec.hub_uid.clone())].into());
-        member.create(&APPLIED_ASSIGNMENTS, SYSTEM_NAMESPACE, &next, SYNCER_MANAGER).await
+        member
+            .create(
+                &APPLIED_ASSIGNMENTS,
+                SYSTEM_NAMESPACE,
+                &next,
+                SYNCER_MANAGER,
+            )
+            .await
     };
     match answer {
         Ok(ledger) => Ok(Wrote::Done(Box::new(ledger))),
-        Err(error) if error.is_conflict() || error.is_already_exists() || error.is_not_found() || error.outcome_unknown() => {
+        Err(error)
+            if error.is_conflict()
+                || error.is_already_exists()
+                || error.is_not_found()
+                || error.outcome_unknown() =>
+        {
             match member.get(&APPLIED_ASSIGNMENTS, &key).await {
                 Ok(live) => Ok(Wrote::Stale(live.map(Box::new))),
                 Err(_) => Err(error),
@@ -62,5 +79,8 @@ pub async fn drop(member: &Connection, have: &AppliedAssignment) -> Result<(), A
     let uid = have.metadata.uid.clone().unwrap_or_default();
     let key = ObjectKey::new(SYSTEM_NAMESPACE, name);
     let only = DeletePreconditions::uid(uid);
-    member.delete(&APPLIED_ASSIGNMENTS, &key, only, Propagation::Background).await.map(|_| ())
+    member
+        .delete(&APPLIED_ASSIGNMENTS, &key, only, Propagation::Background)
+        .await
+        .map(|_| ())
 }

@@ -3,29 +3,23 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use client::ApiError;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use placement_api::api_type::ObjectKey;
-use placement_api::kinds::{AssignmentPhase, AssignmentState, FinishedRecord, LedgerObject, SyncPolicySpec};
-use placement_api::raw::RawObject;
+use placement_api::kinds::{AssignmentState, FinishedRecord, LedgerObject, SyncPolicySpec};
 
 use super::apply::{Outcome, Work};
 use super::engine::{DENIALS, Engine};
 use super::event::Event;
 use super::metrics::{FailureLabels, StepLabels};
 use super::order::Order;
-use super::probe::{probe, replica_failure};
+use super::probe::replica_failure;
 use super::release::{Lift, Released, release};
 use super::state::Wanted;
 use crate::decide::diff::{Decision, Input, Seen, Step, Why, decide};
 use crate::decide::gate;
 use crate::decide::object_id::ObjectId;
-use crate::decide::pod::{cut, summarize};
-use crate::decide::status::{Facts, Reading, due, is_news, report};
+use crate::decide::status::Reading;
 use crate::interpret;
 
-/// Milliseconds after which a removal that goes on is told.
-const REMOVING_AFTER: u64 = 2_000;
 /// Milliseconds before gates that could not be lifted are tried again.
 const RELEASE_AGAIN: u64 = 1_000;
 
@@ -49,7 +43,8 @@ impl Engine {
         let order = match Order::read(object) {
             Ok(order) => order,
             Err(error) => {
-                self.progress.entry(name.to_owned()).or_default().problem = Some(format!("{name}: {error}"));
+                self.progress.entry(name.to_owned()).or_default().problem =
+                    Some(format!("{name}: {error}"));
                 self.stock.dirty = true;
                 return false;
             }
@@ -58,12 +53,27 @@ impl Engine {
         if orphan && order.spec.state == AssignmentState::Removed {
             return false;
         }
-        self.progress.entry(name.to_owned()).or_default().see_generation(order.generation);
+        self.progress
+            .entry(name.to_owned())
+            .or_default()
+            .see_generation(order.generation);
         let (wanted, invalid) = match order.spec.state {
-            AssignmentState::Removed => (Wanted { desired: Vec::new(), missing: Vec::new() }, None),
+            AssignmentState::Removed => (
+                Wanted {
+                    desired: Vec::new(),
+                    missing: Vec::new(),
+                },
+                None,
+            ),
             AssignmentState::Active => match self.state.wanted(name, &order) {
                 Ok(wanted) => (wanted, None),
-                Err(error) => (Wanted { desired: Vec::new(), missing: Vec::new() }, Some(error)),
+                Err(error) => (
+                    Wanted {
+                        desired: Vec::new(),
+                        missing: Vec::new(),
+                    },
+                    Some(error),
+                ),
             },
         };
         let root = ObjectId::of(&order.spec.workload);
@@ -83,23 +93,45 @@ impl Engine {
             let progress = self.progress.entry(name.to_owned()).or_default();
             progress.went_well();
         } else {
-            let not_before = self.progress.get(name).map_or(0, |progress| progress.not_before);
+            let not_before = self
+                .progress
+                .get(name)
+                .map_or(0, |progress| progress.not_before);
             if now >= not_before {
                 self.start(name, &order, decision.steps, wanted, policy.pod_security);
                 return true;
             }
             self.queue.push_at(name, not_before);
         }
-        if decision.blocks.iter().any(|block| block.why == Why::DeleteBudget)
+        if decision
+            .blocks
+            .iter()
+            .any(|block| block.why == Why::DeleteBudget)
             && let Some(at) = self.budget.next()
         {
             self.queue.push_at(name, at);
         }
         self.release_gates(name, &order);
-        let stuck = self.stuck(name, &order, &decision, reading.as_ref(), replica_failure, root_uid, now);
+        let stuck = self.stuck(
+            name,
+            &order,
+            &decision,
+            reading.as_ref(),
+            replica_failure,
+            root_uid,
+            now,
+        );
         self.note_counts(name, &order, reading.as_ref(), decision.removed);
         if !orphan && self.knows_enough(&root) {
-            self.report(name, &order, &decision, reading.as_ref(), invalid.as_deref(), stuck.as_deref(), now);
+            self.report(
+                name,
+                &order,
+                &decision,
+                reading.as_ref(),
+                invalid.as_deref(),
+                stuck.as_deref(),
+                now,
+            );
         }
         false
     }
@@ -119,7 +151,11 @@ impl Engine {
     /// What waits for the first look at a kind that the member does not let the agent list, waits for ever: that is a refusal, unless
     /// the object was applied already and only cannot be seen now.
     fn note_denied_kinds(&self, name: &str, decision: &mut Decision) {
-        for block in decision.blocks.iter_mut().filter(|block| block.why == Why::Waiting) {
+        for block in decision
+            .blocks
+            .iter_mut()
+            .filter(|block| block.why == Why::Waiting)
+        {
             let Some(id) = &block.id else {
                 continue;
             };
@@ -127,7 +163,12 @@ impl Engine {
             let ledger = self.state.ledgers.get(name);
             let applied = ledger.is_some_and(|ledger| {
                 let is_it = |object: &&LedgerObject| ObjectId::of(&object.reference) == *id;
-                ledger.spec.objects.iter().find(is_it).is_some_and(|object| !object.reference.uid.is_empty())
+                ledger
+                    .spec
+                    .objects
+                    .iter()
+                    .find(is_it)
+                    .is_some_and(|object| !object.reference.uid.is_empty())
             });
             if let Some(message) = denied.filter(|_| !applied) {
                 block.why = Why::Forbidden;
@@ -146,12 +187,17 @@ impl Engine {
         now: u64,
     ) -> Decision {
         let applied = self.state.ownership.listed();
-        let deletions = self.budget.left(policy.delete_budget.as_ref(), applied, now);
+        let deletions = self
+            .budget
+            .left(policy.delete_budget.as_ref(), applied, now);
         let state = &self.state;
         let ledger = state.ledgers.get(name).map(|ledger| &ledger.spec);
         let finished = reading.and_then(|reading| {
             let succeeded = reading.finished?;
-            Some(FinishedRecord { succeeded, root_status: reading.status.clone() })
+            Some(FinishedRecord {
+                succeeded,
+                root_status: reading.status.clone(),
+            })
         });
         decide(&Input {
             order: order.head(),
@@ -166,12 +212,25 @@ impl Engine {
             elsewhere: &|id| state.ownership.elsewhere(id, name),
             policy,
             finished: finished.as_ref(),
-            pods: state.pods.is_synced().then(|| state.pods(name).iter().filter(|pod| !pod.has_ended()).count()),
+            pods: state.pods.is_synced().then(|| {
+                state
+                    .pods(name)
+                    .iter()
+                    .filter(|pod| !pod.has_ended())
+                    .count()
+            }),
             deletions,
         })
     }
 
-    fn start(&mut self, name: &str, order: &Order, steps: Vec<Step>, wanted: Wanted, pod_security: Option<String>) {
+    fn start(
+        &mut self,
+        name: &str,
+        order: &Order,
+        steps: Vec<Step>,
+        wanted: Wanted,
+        pod_security: Option<String>,
+    ) {
         let Some(discovery) = self.state.discovery.clone() else {
             return;
         };
@@ -189,7 +248,11 @@ impl Engine {
                 }
                 Step::DropLedger(_) => "drop",
             };
-            self.fixed.metrics.steps.get_or_create(&StepLabels { step }).inc();
+            self.fixed
+                .metrics
+                .steps
+                .get_or_create(&StepLabels { step })
+                .inc();
         }
         let live = wanted
             .desired
@@ -199,11 +262,15 @@ impl Engine {
                 _ => None,
             })
             .collect();
-        let ids = wanted.desired.iter().filter_map(|desired| match self.state.seen(&desired.id) {
-            Seen::Ours(object) => Some(object.metadata.uid.clone()),
-            _ => None,
-        });
-        let applied: BTreeSet<String> = ids.filter(|uid| self.state.applied.contains(uid)).collect();
+        let ids = wanted
+            .desired
+            .iter()
+            .filter_map(|desired| match self.state.seen(&desired.id) {
+                Seen::Ours(object) => Some(object.metadata.uid.clone()),
+                _ => None,
+            });
+        let applied: BTreeSet<String> =
+            ids.filter(|uid| self.state.applied.contains(uid)).collect();
         let work = Work {
             hub: self.fixed.hub.clone(),
             member: self.fixed.member.clone(),
@@ -227,12 +294,17 @@ impl Engine {
         let (now, spread) = (self.now(), self.spread());
         let kinds = self.state.note_outcome(name, &mut outcome);
         self.watch_kinds(kinds);
-        let order = self.state.order(name).and_then(|object| object.metadata.generation);
+        let order = self
+            .state
+            .order(name)
+            .and_then(|object| object.metadata.generation);
         let generation = order.unwrap_or_default();
         let progress = self.progress.entry(name.to_owned()).or_default();
         if let Some((failure, _)) = &outcome.failure {
             tracing::info!(assignment = %name, reason = %failure.reason, message = %failure.message, "a step was not done");
-            let labels = FailureLabels { reason: failure.reason.clone() };
+            let labels = FailureLabels {
+                reason: failure.reason.clone(),
+            };
             self.fixed.metrics.failures.get_or_create(&labels).inc();
         }
         if outcome.failure.is_some() || outcome.again {
@@ -246,8 +318,16 @@ impl Engine {
 
     fn release_gates(&mut self, name: &str, order: &Order) {
         let progress = self.progress.entry(name.to_owned()).or_default();
-        let current = self.state.ledgers.get(name).is_some_and(|ledger| ledger.spec.epoch == order.spec.epoch);
-        if progress.releasing || !current || order.spec.state != AssignmentState::Active || !self.state.pods.is_synced() {
+        let current = self
+            .state
+            .ledgers
+            .get(name)
+            .is_some_and(|ledger| ledger.spec.epoch == order.spec.epoch);
+        if progress.releasing
+            || !current
+            || order.spec.state != AssignmentState::Active
+            || !self.state.pods.is_synced()
+        {
             return;
         }
         let pods = self.state.pods(name);
@@ -255,8 +335,13 @@ impl Engine {
             .into_iter()
             .map(|release| {
                 let pod = pods[release.pod];
-                let node = release.node.as_ref().and_then(|node| self.state.nodes.get(&ObjectKey::cluster(node)));
-                let label = node.and_then(|node| node.labels.get("kubernetes.io/hostname")).cloned();
+                let node = release
+                    .node
+                    .as_ref()
+                    .and_then(|node| self.state.nodes.get(&ObjectKey::cluster(node)));
+                let label = node
+                    .and_then(|node| node.labels.get("kubernetes.io/hostname"))
+                    .cloned();
                 Lift {
                     key: ObjectKey::new(&pod.namespace, &pod.name),
                     uid: pod.uid.clone(),
@@ -269,8 +354,14 @@ impl Engine {
             return;
         }
         progress.releasing = true;
-        let (member, domain, name) = (self.fixed.member.clone(), order.spec.domain.clone(), name.to_owned());
-        self.spawn(async move { Event::Released(name, Box::new(release(&member, lifts, &domain).await)) });
+        let (member, domain, name) = (
+            self.fixed.member.clone(),
+            order.spec.domain.clone(),
+            name.to_owned(),
+        );
+        self.spawn(async move {
+            Event::Released(name, Box::new(release(&member, lifts, &domain).await))
+        });
     }
 
     /// Takes in which pods were released.
@@ -292,77 +383,11 @@ impl Engine {
         }
     }
 
-    /// The member's message, when pods have been missing or without a node for too long and the work never ran here.
-    #[expect(clippy::too_many_arguments, reason = "what one look has found, used once")]
-    fn stuck(
-        &mut self,
-        name: &str,
-        order: &Order,
-        decision: &Decision,
-        reading: Option<&Reading>,
-        replica_failure: Option<String>,
-        root_uid: Option<String>,
-        now: u64,
-    ) -> Option<String> {
-        let epoch = order.spec.epoch;
-        let expected: i64 = order.spec.pod_sets.iter().filter(|set| set.template.is_some()).map(|set| set.count).sum();
-        let pods = self.state.pods(name);
-        let waiting = |pod: &&&crate::decide::pod::Pod| pod.is_live() && !pod.gated && pod.node.is_empty();
-        let no_node = pods.iter().filter(waiting).find_map(|pod| pod.unschedulable.clone());
-        let there = pods.iter().filter(|pod| !pod.deleting).count();
-        let short = i64::try_from(there).unwrap_or(i64::MAX) < expected;
-        let finished = reading.is_some_and(|reading| reading.finished.is_some());
-        let progress = self.progress.entry(name.to_owned()).or_default();
-        let was_healthy =
-            order.status.as_ref().is_some_and(|status| status.epoch == epoch && status.phase == AssignmentPhase::Healthy);
-        if was_healthy || reading.is_some_and(|reading| reading.healthy) {
-            progress.healthy_epoch = Some(epoch);
-        }
-        let ran = progress.healthy_epoch == Some(epoch);
-        let said = no_node.or(replica_failure);
-        let trouble = (said.is_some() || short) && expected > 0 && root_uid.is_some();
-        if !trouble || ran || finished || !decision.complete || order.spec.state == AssignmentState::Removed {
-            progress.stuck_since = None;
-            progress.probed = None;
-            return None;
-        }
-        let after = u64::try_from(self.fixed.unschedulable_after.as_millis()).unwrap_or(u64::MAX);
-        let due = progress.stuck_since.get_or_insert(now).saturating_add(after);
-        if now < due {
-            self.queue.push_at(name, due);
-            return None;
-        }
-        if said.is_some() || progress.probed.is_some() {
-            return said.or_else(|| progress.probed.clone()).map(|message| cut(&message));
-        }
-        if !progress.probing {
-            progress.probing = true;
-            let (member, namespace) = (self.fixed.member.clone(), order.spec.workload.namespace.clone());
-            let (name, uid) = (name.to_owned(), root_uid.unwrap_or_default());
-            self.spawn(async move { Event::Probed(name, probe(&member, &namespace, &uid).await) });
-        }
-        None
-    }
-
-    /// Takes in why pods are missing.
-    pub(super) fn probed(&mut self, name: &str, found: Option<String>) {
-        let now = self.now();
-        let Some(progress) = self.progress.get_mut(name) else {
-            return;
-        };
-        progress.probing = false;
-        if found.is_none() {
-            // Nothing refuses them: they are only slow. Ask again after the same time.
-            progress.stuck_since = Some(now);
-        }
-        progress.probed = found;
-        self.queue.push(name);
-    }
-
     fn note_counts(&mut self, name: &str, order: &Order, reading: Option<&Reading>, removed: bool) {
         let spec = &order.spec;
         let templates = || spec.pod_sets.iter().filter(|set| set.template.is_some());
-        let pods = (spec.pod_sets.is_empty() || templates().next().is_some()).then(|| templates().map(|set| set.count).sum());
+        let pods = (spec.pod_sets.is_empty() || templates().next().is_some())
+            .then(|| templates().map(|set| set.count).sum());
         let ledger = self.state.ledgers.get(name);
         let finished = ledger.is_some_and(|ledger| ledger.spec.finished.is_some());
         let healthy = reading.is_some_and(|reading| reading.healthy);
@@ -374,92 +399,4 @@ impl Engine {
             self.stock.dirty = true;
         }
     }
-
-    #[expect(clippy::too_many_arguments, reason = "what one look has found, used once")]
-    fn report(
-        &mut self,
-        name: &str,
-        order: &Order,
-        decision: &Decision,
-        reading: Option<&Reading>,
-        invalid: Option<&str>,
-        stuck: Option<&str>,
-        now: u64,
-    ) {
-        let progress = self.progress.entry(name.to_owned()).or_default();
-        let failure = progress.told();
-        // Work that is only waiting for its next try says nothing yet.
-        if progress.reporting || (!decision.steps.is_empty() && failure.is_none()) {
-            return;
-        }
-        let pods = self.state.pods(name);
-        let has_pods = order.spec.pod_sets.iter().any(|set| set.template.is_some());
-        let status = report(&Facts {
-            generation: order.generation,
-            epoch: order.spec.epoch,
-            session: self.fixed.session,
-            state: order.spec.state,
-            decision,
-            failure,
-            invalid,
-            ledger: self.state.ledgers.get(name).map(|ledger| &ledger.spec),
-            reading,
-            pods: (has_pods && self.state.pods.is_synced()).then(|| summarize(&pods)),
-            stuck,
-            previous: order.status.as_ref(),
-            now: whole_seconds(),
-        });
-        let progress = self.progress.entry(name.to_owned()).or_default();
-        if !is_news(order.status.as_ref(), &status) {
-            return;
-        }
-        let mut at = due(order.status.as_ref(), &status, progress.reported, now).max(progress.report_not_before);
-        if order.spec.state == AssignmentState::Removed && !decision.removed {
-            // A removal that is quick needs one report, not two.
-            at = at.max(*progress.removing_since.get_or_insert(now) + REMOVING_AFTER);
-        }
-        if at > now {
-            self.queue.push_at(name, at);
-            return;
-        }
-        progress.reporting = true;
-        tracing::debug!(assignment = %name, phase = ?status.phase, previous = ?order.status, now = ?status, "reports");
-        let (hub, name, uid) = (self.fixed.hub.clone(), name.to_owned(), order.uid.clone());
-        self.spawn(async move {
-            let answer = hub.report(&name, &uid, &status).await;
-            Event::Reported(name, Box::new(answer))
-        });
-    }
-
-    /// Takes in whether a report has reached the hub.
-    pub(super) fn reported(&mut self, name: &str, answer: Result<Option<RawObject>, ApiError>) {
-        let (now, spread) = (self.now(), self.spread());
-        let Some(progress) = self.progress.get_mut(name) else {
-            return;
-        };
-        progress.reporting = false;
-        match answer {
-            Ok(object) => {
-                progress.report_went_well(now);
-                self.fixed.metrics.reports.inc();
-                if let Some(object) = object
-                    && self.state.assignments.get(&object.key()).is_some()
-                {
-                    self.state.assignments.put(object.key(), object);
-                }
-                self.queue.push(name);
-            }
-            Err(error) => {
-                tracing::warn!(assignment = %name, %error, "a report did not reach the hub and is sent again");
-                progress.report_failed(now, spread);
-                self.queue.push_at(name, progress.report_not_before);
-            }
-        }
-    }
-}
-
-/// Now, as the API server keeps times.
-fn whole_seconds() -> Time {
-    let now = jiff::Timestamp::now();
-    Time(jiff::Timestamp::from_second(now.as_second()).unwrap_or(now))
 }

@@ -44,11 +44,31 @@ impl Metrics {
     pub fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("inhaul_syncer");
         registry.register("steps", "Steps begun on the member", self.steps.clone());
-        registry.register("failures", "Steps that failed, by reason", self.failures.clone());
-        registry.register("reports", "Reports written to the hub", self.reports.clone());
-        registry.register("inventories", "Inventories written to the hub", self.inventories.clone());
-        registry.register("assignments", "Assignments that are known", self.assignments.clone());
-        registry.register("queued", "Assignments that wait to be looked at", self.queued.clone());
+        registry.register(
+            "failures",
+            "Steps that failed, by reason",
+            self.failures.clone(),
+        );
+        registry.register(
+            "reports",
+            "Reports written to the hub",
+            self.reports.clone(),
+        );
+        registry.register(
+            "inventories",
+            "Inventories written to the hub",
+            self.inventories.clone(),
+        );
+        registry.register(
+            "assignments",
+            "Assignments that are known",
+            self.assignments.clone(),
+        );
+        registry.register(
+            "queued",
+            "Assignments that wait to be looked at",
+            self.queued.clone(),
+        );
         registry.register("session", "Session of this agent", self.session.clone());
     }
 }

@@ -22,7 +22,9 @@ pub struct Order {
 impl Order {
     /// Reads it; the error says what is wrong.
     pub fn read(object: &RawObject) -> Result<Self, String> {
-        let spec = object.section_as("spec").map_err(|error| error.to_string())?;
+        let spec = object
+            .section_as("spec")
+            .map_err(|error| error.to_string())?;
         Ok(Self {
             uid: object.metadata.uid.clone(),
             generation: object.metadata.generation.unwrap_or_default(),
@@ -50,10 +52,17 @@ impl Order {
         }
         let manifests = self.spec.manifests.iter().filter_map(|manifest| {
             let id = id_of(&manifest.object).ok()?;
-            let api_version = manifest.object["apiVersion"].as_str().unwrap_or_default().to_owned();
+            let api_version = manifest.object["apiVersion"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned();
             Some((id, api_version, manifest.source_version))
         });
-        let secrets = self.spec.secret_refs.iter().map(|reference| (secret_id(reference), "v1".to_owned(), 0));
+        let secrets = self
+            .spec
+            .secret_refs
+            .iter()
+            .map(|reference| (secret_id(reference), "v1".to_owned(), 0));
         manifests.chain(secrets).collect()
     }
 }

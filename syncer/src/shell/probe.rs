@@ -11,7 +11,9 @@ use serde_json::Value;
 pub fn replica_failure(root: &RawObject) -> Option<String> {
     let status: Value = root.section_as("status").ok().flatten()?;
     let conditions = status["conditions"].as_array()?;
-    let failure = conditions.iter().find(|c| c["type"] == "ReplicaFailure" && c["status"] == "True")?;
+    let failure = conditions
+        .iter()
+        .find(|c| c["type"] == "ReplicaFailure" && c["status"] == "True")?;
     failure["message"].as_str().map(str::to_owned)
 }
 
@@ -49,7 +51,14 @@ struct Event {
 fn latest(body: &[u8]) -> Option<String> {
     let mut events = serde_json::from_slice::<Events>(body).ok()?.items;
     // RFC 3339 in UTC sorts as text.
-    events.sort_by_key(|event| Reverse(event.last_timestamp.clone().or_else(|| event.event_time.clone())));
+    events.sort_by_key(|event| {
+        Reverse(
+            event
+                .last_timestamp
+                .clone()
+                .or_else(|| event.event_time.clone()),
+        )
+    });
     events.into_iter().next().map(|event| event.message)
 }
 
@@ -66,7 +75,10 @@ mod tests {
             {"message": "exceeded quota", "lastTimestamp": "2026-01-01T00:01:00Z"},
             {"message": "new style", "eventTime": "2026-01-01T00:00:30.000000Z"},
         ]});
-        assert_eq!(latest(body.to_string().as_bytes()).as_deref(), Some("exceeded quota"));
+        assert_eq!(
+            latest(body.to_string().as_bytes()).as_deref(),
+            Some("exceeded quota")
+        );
         assert_eq!(latest(br#"{"items": []}"#), None);
     }
 

@@ -28,6 +28,8 @@ pub struct Progress {
     pub probed: Option<String>,
     /// Epoch in which the root was healthy once.
     pub healthy_epoch: Option<i64>,
+    /// Since when there is something to report.
+    pub news_since: Option<u64>,
     /// A report is under way.
     pub reporting: bool,
     /// When the last report was written.
@@ -48,8 +50,16 @@ pub struct Progress {
 
 impl Progress {
     /// A try has failed, or met a world that was not as thought.
-    pub fn failed(&mut self, failure: Option<(Failure, Trouble)>, generation: i64, now: u64, spread: f64) {
-        let trouble = failure.as_ref().map_or(Trouble::Transient, |(_, trouble)| *trouble);
+    pub fn failed(
+        &mut self,
+        failure: Option<(Failure, Trouble)>,
+        generation: i64,
+        now: u64,
+        spread: f64,
+    ) {
+        let trouble = failure
+            .as_ref()
+            .map_or(Trouble::Transient, |(_, trouble)| *trouble);
         self.not_before = now + millis(wait(trouble, self.tries, spread));
         self.tries = self.tries.saturating_add(1);
         self.generation = generation;
@@ -101,7 +111,13 @@ impl Progress {
     /// For the Inventory.
     pub fn expected<'a>(&self, name: &'a str) -> Option<Expected<'a>> {
         let (epoch, pods, finished, healthy) = self.counts?;
-        Some(Expected { name, epoch, pods, finished, healthy })
+        Some(Expected {
+            name,
+            epoch,
+            pods,
+            finished,
+            healthy,
+        })
     }
 }
 
@@ -113,23 +129,31 @@ fn millis(duration: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    fn failure(trouble: Trouble) -> Option<(Failure, Trouble)> {
-        Some((Failure { id: None, reason: "R".into(), message: "m".into(), refused: trouble == Trouble::Refused }, trouble))
+    fn failure(trouble: Trouble) -> (Failure, Trouble) {
+        (
+            Failure {
+                id: None,
+                reason: "R".into(),
+                message: "m".into(),
+                refused: trouble == Trouble::Refused,
+            },
+            trouble,
+        )
     }
 
     #[test]
     fn passing_trouble_is_not_told_and_a_new_order_starts_over() {
         let mut progress = Progress::default();
-        progress.failed(failure(Trouble::Transient), 1, 1_000, 1.0);
+        progress.failed(Some(failure(Trouble::Transient)), 1, 1_000, 1.0);
         assert_eq!((progress.not_before, progress.told()), (1_200, None));
-        progress.failed(failure(Trouble::Transient), 1, 2_000, 1.0);
-        progress.failed(failure(Trouble::Transient), 1, 3_000, 1.0);
+        progress.failed(Some(failure(Trouble::Transient)), 1, 2_000, 1.0);
+        progress.failed(Some(failure(Trouble::Transient)), 1, 3_000, 1.0);
         assert!(progress.told().is_some());
         progress.see_generation(1);
         assert!(progress.is_failing());
         progress.see_generation(2);
         assert!(!progress.is_failing() && progress.not_before == 0);
-        progress.failed(failure(Trouble::Refused), 2, 0, 1.0);
+        progress.failed(Some(failure(Trouble::Refused)), 2, 0, 1.0);
         assert!(progress.told().is_some_and(|f| f.refused));
         progress.went_well();
         progress.failed(None, 2, 0, 1.0);

@@ -34,7 +34,11 @@ pub struct Released {
 }
 
 /// Releases the pods, in their order.
-pub async fn release(member: &Connection, lifts: Vec<Lift>, domain: &BTreeMap<String, String>) -> Released {
+pub async fn release(
+    member: &Connection,
+    lifts: Vec<Lift>,
+    domain: &BTreeMap<String, String>,
+) -> Released {
     let mut released = Released::default();
     for lift in lifts {
         let live: Option<Value> = match member.get(&known::POD, &lift.key).await {
@@ -53,8 +57,16 @@ pub async fn release(member: &Connection, lifts: Vec<Lift>, domain: &BTreeMap<St
             released.pods.extend(RawObject::from_value(&live));
             continue;
         }
-        let operations = patch(&live, lift.hostname.as_deref(), lift.node.as_deref(), domain);
-        match member.json_patch(&known::POD, &lift.key, None, &operations, SYNCER_MANAGER).await {
+        let operations = patch(
+            &live,
+            lift.hostname.as_deref(),
+            lift.node.as_deref(),
+            domain,
+        );
+        match member
+            .json_patch(&known::POD, &lift.key, None, &operations, SYNCER_MANAGER)
+            .await
+        {
             Ok(pod) => released.pods.push(pod),
             Err(error) => {
                 released.failure.get_or_insert(error.to_string());

@@ -33,11 +33,17 @@ pub async fn serve(listener: TcpListener, registry: Arc<Registry>, ready: Arc<At
         let (registry, ready) = (Arc::clone(&registry), Arc::clone(&ready));
         tokio::spawn(async move {
             let service = service_fn(|request: Request<Incoming>| {
-                let answer = answer(request.uri().path(), &registry, ready.load(Ordering::Relaxed));
+                let answer = answer(
+                    request.uri().path(),
+                    &registry,
+                    ready.load(Ordering::Relaxed),
+                );
                 async move { Ok::<_, Infallible>(answer) }
             });
             let mut server = http1::Builder::new();
-            server.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+            server
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADER_TIMEOUT);
             // A client that goes away in the middle is its own affair.
             drop(server.serve_connection(TokioIo::new(stream), service).await);
             drop(place);
@@ -57,15 +63,25 @@ fn answer(path: &str, registry: &Registry, ready: bool) -> Response<Full<Bytes>>
         "/metrics" => {
             let mut text = String::new();
             match prometheus_client::encoding::text::encode(&mut text, registry) {
-                Ok(()) => (StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", text),
+                Ok(()) => (
+                    StatusCode::OK,
+                    "application/openmetrics-text; version=1.0.0; charset=utf-8",
+                    text,
+                ),
                 Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, TEXT, String::new()),
             }
         }
-        _ => (StatusCode::NOT_FOUND, TEXT, "/healthz /readyz /metrics\n".to_owned()),
+        _ => (
+            StatusCode::NOT_FOUND,
+            TEXT,
+            "/healthz /readyz /metrics\n".to_owned(),
+        ),
     };
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }
 
@@ -77,7 +93,14 @@ mod tests {
     fn what_is_answered() {
         let registry = Registry::default();
         let code = |path: &str, ready| answer(path, &registry, ready).status().as_u16();
-        assert_eq!([code("/healthz", false), code("/readyz", false), code("/readyz", true)], [200, 503, 200]);
+        assert_eq!(
+            [
+                code("/healthz", false),
+                code("/readyz", false),
+                code("/readyz", true)
+            ],
+            [200, 503, 200]
+        );
         assert_eq!([code("/metrics", true), code("/other", true)], [200, 404]);
     }
 }

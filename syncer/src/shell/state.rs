@@ -9,7 +9,7 @@ use placement_api::kinds::{AppliedAssignment, SyncPolicySpec};
 use placement_api::names::HUB_LABEL;
 use placement_api::raw::RawObject;
 
-use super::apply::Outcome;
+use super::apply::{Ledger, Outcome};
 use super::discovery::resolve;
 use super::member::Watching;
 use super::order::Order;
@@ -101,26 +101,48 @@ impl State {
         for (id, api_version, _) in &objects {
             self.versions.insert(id.kind.clone(), api_version.clone());
         }
-        self.ownership.set_order(name, objects.into_iter().map(|(id, _, version)| (id, version)).collect());
+        self.ownership.set_order(
+            name,
+            objects
+                .into_iter()
+                .map(|(id, _, version)| (id, version))
+                .collect(),
+        );
         self.copies.retain(|_, names| {
             names.remove(name);
             !names.is_empty()
         });
         for reference in order.iter().flat_map(|order| &order.spec.secret_refs) {
-            self.copies.entry(reference.copy.clone()).or_default().insert(name.to_owned());
+            self.copies
+                .entry(reference.copy.clone())
+                .or_default()
+                .insert(name.to_owned());
         }
         kinds
     }
 
     /// Notes a ledger; returns the kinds that have to be watched for it.
-    pub fn note_ledger(&mut self, name: &str, ledger: Option<AppliedAssignment>) -> BTreeSet<GroupKind> {
-        let objects = ledger.as_ref().map(|ledger| ledger.spec.objects.as_slice()).unwrap_or_default();
-        let ids: Vec<ObjectId> = objects.iter().map(|object| ObjectId::of(&object.reference)).collect();
+    pub fn note_ledger(
+        &mut self,
+        name: &str,
+        ledger: Option<AppliedAssignment>,
+    ) -> BTreeSet<GroupKind> {
+        let objects = ledger
+            .as_ref()
+            .map(|ledger| ledger.spec.objects.as_slice())
+            .unwrap_or_default();
+        let ids: Vec<ObjectId> = objects
+            .iter()
+            .map(|object| ObjectId::of(&object.reference))
+            .collect();
         let kinds = ids.iter().map(|id| id.kind.clone()).collect();
         for (id, object) in ids.iter().zip(objects) {
             let version = &object.reference.version;
-            let api_version =
-                if id.kind.group.is_empty() { version.clone() } else { format!("{}/{version}", id.kind.group) };
+            let api_version = if id.kind.group.is_empty() {
+                version.clone()
+            } else {
+                format!("{}/{version}", id.kind.group)
+            };
             self.versions.entry(id.kind.clone()).or_insert(api_version);
         }
         self.ownership.set_ledger(name, ids);
@@ -146,7 +168,11 @@ impl State {
             } else if is_namespace(&id.kind) {
                 self.namespaces.put(id.key, object);
             } else {
-                self.kinds.entry(id.kind).or_default().objects.put(id.key, object);
+                self.kinds
+                    .entry(id.kind)
+                    .or_default()
+                    .objects
+                    .put(id.key, object);
             }
         }
         self.written.extend(outcome.written.drain(..));
@@ -158,9 +184,10 @@ impl State {
                 self.namespaces.put(ObjectKey::cluster(name), object);
             }
         }
-        match outcome.ledger.take() {
-            Some(ledger) => self.note_ledger(name, ledger),
-            None => BTreeSet::new(),
+        match std::mem::take(&mut outcome.ledger) {
+            Ledger::Unchanged => BTreeSet::new(),
+            Ledger::Gone => self.note_ledger(name, None),
+            Ledger::Stands(ledger) => self.note_ledger(name, Some(*ledger)),
         }
     }
 
@@ -171,14 +198,21 @@ impl State {
             missing: Vec::new(),
         };
         for reference in &order.spec.secret_refs {
-            let copy = self.secrets.get(&ObjectKey::new(&self.hub_namespace, &reference.copy));
+            let copy = self
+                .secrets
+                .get(&ObjectKey::new(&self.hub_namespace, &reference.copy));
             match copy.filter(|copy| copy.label(HUB_LABEL) == Some(&self.hub_uid)) {
-                Some(copy) => wanted.desired.push(desired_secret(&self.hub_uid, reference, copy)),
+                Some(copy) => wanted
+                    .desired
+                    .push(desired_secret(&self.hub_uid, reference, copy)),
                 None => wanted.missing.push(secret_id(reference)),
             }
         }
         for mut object in desired(name, &self.hub_uid, &order.spec)? {
-            if let Some(winner) = self.ownership.winner(&object.id).filter(|winner| *winner != name && !object.root)
+            if let Some(winner) = self
+                .ownership
+                .winner(&object.id)
+                .filter(|winner| *winner != name && !object.root)
                 && let Some(theirs) = self.of_other(winner, &object.id)
             {
                 object = theirs;
@@ -191,17 +225,24 @@ impl State {
     fn of_other(&self, name: &str, id: &ObjectId) -> Option<Desired> {
         let order = Order::read(self.order(name)?).ok()?;
         let all = desired(name, &self.hub_uid, &order.spec).ok()?;
-        all.into_iter().find(|object| object.id == *id && !object.root)
+        all.into_iter()
+            .find(|object| object.id == *id && !object.root)
     }
 
     /// How an object on the member looks.
     pub fn seen(&self, id: &ObjectId) -> Seen<'_> {
         if is_crd(&id.kind) || is_namespace(&id.kind) {
-            let store = if is_crd(&id.kind) { &self.crds } else { &self.namespaces };
+            let store = if is_crd(&id.kind) {
+                &self.crds
+            } else {
+                &self.namespaces
+            };
             return match store.get(&id.key) {
                 _ if !store.is_synced() => Seen::Unknown,
                 None => Seen::Absent,
-                Some(object) if object.label(HUB_LABEL) == Some(&self.hub_uid) => Seen::Ours(object),
+                Some(object) if object.label(HUB_LABEL) == Some(&self.hub_uid) => {
+                    Seen::Ours(object)
+                }
                 Some(object) => Seen::Foreign(object),
             };
         }
@@ -209,12 +250,17 @@ impl State {
             return Seen::Unknown;
         };
         if discovery.find(&id.kind).is_none() {
-            let away = discovery.unavailable.iter().any(|version| version.split('/').next() == Some(&id.kind.group));
+            let away = discovery
+                .unavailable
+                .iter()
+                .any(|version| version.split('/').next() == Some(&id.kind.group));
             return if away { Seen::Unknown } else { Seen::Absent };
         }
         match self.kinds.get(&id.kind) {
             Some(kind) if kind.objects.is_synced() => match kind.objects.get(&id.key) {
-                Some(object) if object.label(HUB_LABEL) == Some(&self.hub_uid) => Seen::Ours(object),
+                Some(object) if object.label(HUB_LABEL) == Some(&self.hub_uid) => {
+                    Seen::Ours(object)
+                }
                 Some(object) => Seen::Foreign(object),
                 None => Seen::Absent,
             },
@@ -238,7 +284,11 @@ impl State {
 
     /// What the member's admin allows; `None`: not known yet.
     pub fn policy(&self) -> Option<SyncPolicySpec> {
-        let spec = self.policies.values().next().and_then(|policy| policy.section_as("spec").ok().flatten());
+        let spec = self
+            .policies
+            .values()
+            .next()
+            .and_then(|policy| policy.section_as("spec").ok().flatten());
         self.policies.is_synced().then(|| spec.unwrap_or_default())
     }
 
@@ -252,13 +302,19 @@ impl State {
     pub fn feed_pod(&mut self, event: WatchEvent) -> BTreeSet<String> {
         let mut touched = BTreeSet::new();
         let before = match &event {
-            WatchEvent::Applied(object) | WatchEvent::Deleted(object) => self.pods.get(&object.key()).cloned(),
+            WatchEvent::Applied(object) | WatchEvent::Deleted(object) => {
+                self.pods.get(&object.key()).cloned()
+            }
             _ => None,
         };
         let whole = matches!(event, WatchEvent::Synced);
         let mut keys = Vec::new();
         let hub_uid = Arc::clone(&self.hub_uid);
-        self.pods.feed(event, |object| Pod::read(&object, &hub_uid), |key, _| keys.push(key.clone()));
+        self.pods.feed(
+            event,
+            |object| Pod::read(&object, &hub_uid),
+            |key, _| keys.push(key.clone()),
+        );
         if whole {
             let mut index: BTreeMap<String, BTreeSet<ObjectKey>> = BTreeMap::new();
             for pod in self.pods.values().filter(|pod| !pod.assignment.is_empty()) {
@@ -278,7 +334,12 @@ impl State {
     fn index_pod(&mut self, key: &ObjectKey, before: Option<&Pod>, touched: &mut BTreeSet<String>) {
         let now = self.pods.get(key);
         let same = match (before, now) {
-            (Some(before), Some(now)) => *now == Pod { version: now.version, ..before.clone() },
+            (Some(before), Some(now)) => {
+                *now == Pod {
+                    version: now.version,
+                    ..before.clone()
+                }
+            }
             _ => false,
         };
         if same {
@@ -295,7 +356,10 @@ impl State {
         }
         if let Some(now) = now.filter(|pod| !pod.assignment.is_empty()) {
             touched.insert(now.assignment.clone());
-            self.pods_of.entry(now.assignment.clone()).or_default().insert(key.clone());
+            self.pods_of
+                .entry(now.assignment.clone())
+                .or_default()
+                .insert(key.clone());
         }
     }
 

@@ -65,7 +65,11 @@ impl<T: Versioned> Store<T> {
             WatchEvent::Restarted => self.unlisted = Some(self.items.keys().cloned().collect()),
             WatchEvent::Applied(object) => {
                 let key = object.key();
-                let listing = self.unlisted.as_mut().map(|unlisted| unlisted.remove(&key)).is_some();
+                let listing = self
+                    .unlisted
+                    .as_mut()
+                    .map(|unlisted| unlisted.remove(&key))
+                    .is_some();
                 let item = read(object);
                 // Our own write may have brought a newer one; only a list may go back (a restored server).
                 if !listing && self.is_older(&key, &item) {
@@ -94,7 +98,9 @@ impl<T: Versioned> Store<T> {
     }
 
     fn is_older(&self, key: &ObjectKey, item: &T) -> bool {
-        self.items.get(key).is_some_and(|have| have.version() > item.version())
+        self.items
+            .get(key)
+            .is_some_and(|have| have.version() > item.version())
     }
 
     /// Notes what a write or a live look has brought.
@@ -132,7 +138,8 @@ mod tests {
     use super::*;
 
     fn object(name: &str, version: &str) -> RawObject {
-        RawObject::from_value(&json!({"metadata": {"name": name, "resourceVersion": version}})).unwrap()
+        RawObject::from_value(&json!({"metadata": {"name": name, "resourceVersion": version}}))
+            .unwrap()
     }
 
     fn feed(store: &mut Store<RawObject>, event: WatchEvent) -> Vec<String> {
@@ -145,16 +152,26 @@ mod tests {
     fn a_new_list_replaces_the_old_one() {
         let mut store = Store::default();
         feed(&mut store, WatchEvent::Restarted);
-        assert_eq!(feed(&mut store, WatchEvent::Applied(object("a", "5"))), ["a"]);
+        assert_eq!(
+            feed(&mut store, WatchEvent::Applied(object("a", "5"))),
+            ["a"]
+        );
         feed(&mut store, WatchEvent::Applied(object("b", "6")));
         assert!(!store.is_synced());
         feed(&mut store, WatchEvent::Synced);
         assert!(store.is_synced());
         feed(&mut store, WatchEvent::Restarted);
         feed(&mut store, WatchEvent::Applied(object("b", "2")));
-        assert!(store.get(&ObjectKey::cluster("a")).is_some(), "until the list is complete");
+        assert!(
+            store.get(&ObjectKey::cluster("a")).is_some(),
+            "until the list is complete"
+        );
         assert_eq!(feed(&mut store, WatchEvent::Synced), ["a"]);
-        assert_eq!(store.get(&ObjectKey::cluster("b")).unwrap().version(), 2, "a restored server counts from further back");
+        assert_eq!(
+            store.get(&ObjectKey::cluster("b")).unwrap().version(),
+            2,
+            "a restored server counts from further back"
+        );
     }
 
     #[test]
@@ -162,9 +179,18 @@ mod tests {
         let mut store = Store::default();
         store.put(ObjectKey::cluster("a"), object("a", "7"));
         assert!(feed(&mut store, WatchEvent::Applied(object("a", "6"))).is_empty());
-        assert!(feed(&mut store, WatchEvent::Deleted(object("a", "6"))).is_empty(), "that was the one before");
-        assert_eq!(feed(&mut store, WatchEvent::Applied(object("a", "7"))), ["a"]);
-        assert_eq!(feed(&mut store, WatchEvent::Deleted(object("a", "8"))), ["a"]);
+        assert!(
+            feed(&mut store, WatchEvent::Deleted(object("a", "6"))).is_empty(),
+            "that was the one before"
+        );
+        assert_eq!(
+            feed(&mut store, WatchEvent::Applied(object("a", "7"))),
+            ["a"]
+        );
+        assert_eq!(
+            feed(&mut store, WatchEvent::Deleted(object("a", "8"))),
+            ["a"]
+        );
         assert!(store.get(&ObjectKey::cluster("a")).is_none());
     }
 }
