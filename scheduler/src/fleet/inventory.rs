@@ -9,6 +9,7 @@ use placement_api::resources::PODS;
 use placement_api::selector::Labels;
 
 use super::amounts::POD_SLOTS;
+use super::topology::domains;
 use super::{
     Amounts, Event, Fleet, HOSTNAME, Node, NodeName, Resources, Target, TargetName, UNLIMITED,
     WorkloadId,
@@ -28,6 +29,7 @@ impl Fleet {
             .iter()
             .map(|one| (WorkloadId::from(&one.name), one.epoch))
             .collect();
+        target.domains = domains(&self.levels, &target.nodes);
         target.recount();
         let mut event = changes(&before, &target.nodes, &self.resources, name);
         if !same_kinds {

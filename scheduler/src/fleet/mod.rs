@@ -15,6 +15,7 @@ mod hold;
 mod ids;
 mod inventory;
 mod target;
+mod topology;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,6 +29,7 @@ pub use event::Event;
 pub use hold::Share;
 pub use ids::{NodeName, TargetName, WorkloadId};
 pub use target::{Node, Target, TargetState};
+pub(crate) use topology::NOWHERE;
 
 /// Losses within this time of each other have one cause: three heartbeats and the time to notice.
 pub const MASS_LOSS_WINDOW_MS: i64 = 60_000;
@@ -123,6 +125,9 @@ impl Fleet {
             return Event::nothing();
         }
         self.levels = levels;
+        for target in self.targets.values_mut() {
+            target.domains = topology::domains(&self.levels, &target.nodes);
+        }
         Event::everything()
     }
 

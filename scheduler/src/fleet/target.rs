@@ -39,6 +39,8 @@ pub struct Target {
     /// Kinds that it serves (`apps/v1/Deployment`); absent: all (simulation).
     pub served: Option<BTreeSet<String>>,
     pub(super) nodes: Vec<Node>,
+    /// Number of the domain of each node by level: `[depth][node]`.
+    pub(super) domains: Vec<Vec<usize>>,
     pub(super) counted: BTreeMap<WorkloadId, i64>,
     pub(super) holds: BTreeMap<WorkloadId, Hold>,
 }
@@ -86,6 +88,11 @@ impl Target {
         self.counted
             .get(id)
             .is_some_and(|counted| *counted >= epoch)
+    }
+
+    /// Number of each node's domain at a level, in the order of the domains' paths; [`super::NOWHERE`] where the label is missing.
+    pub(crate) fn domains(&self, depth: usize) -> &[usize] {
+        self.domains.get(depth).map_or(&[], Vec::as_slice)
     }
 
     pub(crate) fn position(&self, name: &str) -> Option<usize> {

@@ -6,8 +6,8 @@ use super::fill::{Pick, extend, fill, places};
 use super::needs::{Needs, soft_taints};
 use super::pick::{Place, pick};
 use super::spread;
-use super::tree::{Level, children, climb, domains};
-use crate::fleet::{Fleet, Target, TargetName};
+use super::tree::{Level, Numbering, children, climb};
+use crate::fleet::{Fleet, NOWHERE, Target, TargetName};
 
 /// What is put on one target beside what is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,16 +33,17 @@ pub(super) struct Ask<'a> {
 }
 
 /// A candidate's score; smaller is better, fields in the order of their weight.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Score {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Score<'a> {
     /// Soft taints of the target.
     soft: i64,
     /// Pods that would be on nodes with devices that they do not ask for.
     astray: i64,
     /// Packing: copies left over; spreading: the same, negative.
     fit: i64,
-    target: TargetName,
-    path: Vec<String>,
+    target: &'a TargetName,
+    /// Number of the domain, in the order of the paths.
+    domain: usize,
 }
 
 /// Levels at which the pods of a request may be held together, the narrowest first.
@@ -113,30 +114,6 @@ pub(super) fn nodes_within(target: &Target, within: &Within) -> Vec<usize> {
         .collect()
 }
 
-/// Domains of a level, by path.
-pub(super) fn domains_of(
-    fleet: &Fleet,
-    level: &Level,
-    target: &Target,
-    nodes: &[usize],
-) -> Vec<(Vec<String>, Vec<usize>)> {
-    match level {
-        Level::Target => vec![(Vec::new(), nodes.to_vec())],
-        Level::Node => nodes
-            .iter()
-            .map(|node| {
-                (
-                    vec![target.node_list()[*node].name().to_string()],
-                    vec![*node],
-                )
-            })
-            .collect(),
-        _ => domains(fleet.levels(), level, target, nodes)
-            .into_iter()
-            .collect(),
-    }
-}
-
 fn whole(fleet: &Fleet, needs: &Needs<'_>, ask: &Ask<'_>, tier: &[TargetName]) -> Option<Added> {
     if spread::beyond_one_target(fleet, needs).is_some() {
         return None;
@@ -144,33 +121,39 @@ fn whole(fleet: &Fleet, needs: &Needs<'_>, ask: &Ask<'_>, tier: &[TargetName]) -
     let seen: Vec<Seen<'_>> = tier
         .iter()
         .filter_map(|name| Seen::new(fleet, needs, ask, name))
-        .filter(|one| one.may_hold(&one.nodes, &ask.wants))
+        .filter(|one| one.may_hold(&ask.wants))
         .collect();
+    let exact = needs.sets.len() <= 1 && needs.request.spread.is_empty();
     for level in &ask.levels {
-        let mut best: Option<(Score, &Seen<'_>, Vec<usize>)> = None;
+        let mut candidates: Vec<(Score<'_>, &Seen<'_>)> = Vec::new();
         for one in &seen {
-            for (path, nodes) in domains_of(fleet, level, one.target, &one.nodes) {
-                if !one.may_hold(&nodes, &ask.wants) {
-                    continue;
-                }
-                let score = one.score(fleet, needs, &nodes, &ask.wants, path);
-                let better = best.as_ref().is_none_or(|(least, ..)| score < *least);
-                if better
-                    && (one.exact(needs)
-                        || seat(fleet, needs, one.target, &nodes, &ask.wants).is_some())
-                {
-                    best = Some((score, one, nodes));
-                }
+            for domain in one
+                .rooms(level)
+                .into_iter()
+                .filter(|domain| domain.holds(&ask.wants))
+            {
+                candidates.push((one.score(needs, &domain, &ask.wants), one));
             }
         }
-        if let Some((_, one, nodes)) = best {
-            let picks = arrange(fleet, needs, one.target, level, &nodes, &ask.wants)?;
-            return Some(Added {
-                target: one.name.clone(),
-                counts: ask.wants.clone(),
-                picks,
-                level: level.clone(),
-            });
+        if exact {
+            candidates = candidates
+                .into_iter()
+                .min_by(|a, b| a.0.cmp(&b.0))
+                .into_iter()
+                .collect();
+        } else {
+            candidates.sort_by(|a, b| a.0.cmp(&b.0));
+        }
+        for (score, one) in candidates {
+            let nodes = one.nodes_of(level, score.domain);
+            if let Some(picks) = arrange(fleet, needs, one.target, level, &nodes, &ask.wants) {
+                return Some(Added {
+                    target: one.name.clone(),
+                    counts: ask.wants.clone(),
+                    picks,
+                    level: level.clone(),
+                });
+            }
         }
     }
     None
@@ -274,10 +257,12 @@ fn partial(fleet: &Fleet, needs: &Needs<'_>, ask: &Ask<'_>, tier: &[TargetName])
         let Some(one) = Seen::new(fleet, needs, ask, name) else {
             continue;
         };
-        if !one.may_hold(&one.nodes, &ask.minimums) {
+        if !one.may_hold(&ask.minimums) {
             continue;
         }
-        for (_, nodes) in domains_of(fleet, level, one.target, &one.nodes) {
+        let rooms = one.rooms(level);
+        for domain in rooms.iter().filter(|domain| domain.holds(&ask.minimums)) {
+            let nodes = one.nodes_of(level, domain.number);
             let Some(mut picks) = seat(fleet, needs, one.target, &nodes, &ask.minimums) else {
                 continue;
             };
@@ -427,6 +412,25 @@ struct Seen<'a> {
     nodes: Vec<usize>,
     /// Copies by role and node, each role as if it were alone.
     copies: Vec<Vec<i64>>,
+    /// Copies of the leading role on nodes that are not to be avoided.
+    proper: Vec<i64>,
+    soft: i64,
+}
+
+/// What one domain holds, each role as if it were alone.
+struct Room {
+    number: usize,
+    copies: Vec<i64>,
+    proper: i64,
+}
+
+impl Room {
+    fn holds(&self, wants: &[i64]) -> bool {
+        self.copies
+            .iter()
+            .zip(wants)
+            .all(|(copies, want)| copies >= want)
+    }
 }
 
 impl<'a> Seen<'a> {
@@ -456,11 +460,23 @@ impl<'a> Seen<'a> {
         if !copies.is_empty() {
             nodes.retain(|node| copies.iter().any(|copies| copies[*node] > 0));
         }
+        let leading = needs.leading();
+        let mut proper = copies.get(leading).cloned().unwrap_or_default();
+        for node in &nodes {
+            if proper.get(*node).is_some_and(|copies| *copies > 0)
+                && needs.sets[leading].avoidance(&target.node_list()[*node], fleet) > 0
+            {
+                proper[*node] = 0;
+            }
+        }
+        let soft = soft_taints(&needs.request.tolerations, &target.taints);
         Some(Self {
             name,
             target,
             nodes,
             copies,
+            proper,
+            soft,
         })
     }
 
@@ -470,50 +486,80 @@ impl<'a> Seen<'a> {
         })
     }
 
-    /// Whether each role by itself would fit.
-    fn may_hold(&self, nodes: &[usize], wants: &[i64]) -> bool {
-        wants.iter().zip(&self.copies).all(|(want, copies)| {
-            *want == 0 || nodes.iter().map(|node| copies[*node]).sum::<i64>() >= *want
-        })
+    /// Whether the whole target holds each role by itself.
+    fn may_hold(&self, wants: &[i64]) -> bool {
+        wants
+            .iter()
+            .enumerate()
+            .all(|(set, want)| *want == 0 || self.total(set) >= *want)
     }
 
-    /// Whether that is all there is to know.
-    fn exact(&self, needs: &Needs<'_>) -> bool {
-        self.copies.len() <= 1 && needs.request.spread.is_empty()
-    }
-
-    fn score(
-        &self,
-        fleet: &Fleet,
-        needs: &Needs<'_>,
-        nodes: &[usize],
-        wants: &[i64],
-        path: Vec<String>,
-    ) -> Score {
-        let leading = needs.leading();
-        let soft = soft_taints(&needs.request.tolerations, &self.target.taints);
-        let (mut room, mut proper) = (0, 0);
-        if let (Some(copies), Some(need)) = (self.copies.get(leading), needs.sets.get(leading)) {
-            for node in nodes {
-                room += copies[*node];
-                if need.avoidance(&self.target.node_list()[*node], fleet) == 0 {
-                    proper += copies[*node];
-                }
-            }
+    /// The domains of a level that have nodes for it, by number.
+    fn rooms(&self, level: &Level) -> Vec<Room> {
+        let numbering = Numbering::new(level, self.target);
+        if *level == Level::Target {
+            let copies = (0..self.copies.len()).map(|set| self.total(set)).collect();
+            let proper = self
+                .nodes
+                .iter()
+                .filter_map(|node| self.proper.get(*node))
+                .sum();
+            return vec![Room {
+                number: 0,
+                copies,
+                proper,
+            }];
         }
+        let mut order: Vec<(usize, usize)> = self
+            .nodes
+            .iter()
+            .map(|node| (numbering.of(*node), *node))
+            .collect();
+        order.sort_unstable();
+        let mut rooms: Vec<Room> = Vec::new();
+        for (number, node) in order.into_iter().filter(|(number, _)| *number != NOWHERE) {
+            if rooms.last().is_none_or(|room| room.number != number) {
+                rooms.push(Room {
+                    number,
+                    copies: vec![0; self.copies.len()],
+                    proper: 0,
+                });
+            }
+            let Some(room) = rooms.last_mut() else {
+                continue;
+            };
+            for (sum, copies) in room.copies.iter_mut().zip(&self.copies) {
+                *sum += copies[node];
+            }
+            room.proper += self.proper.get(node).copied().unwrap_or(0);
+        }
+        rooms
+    }
+
+    fn nodes_of(&self, level: &Level, number: usize) -> Vec<usize> {
+        let numbering = Numbering::new(level, self.target);
+        self.nodes
+            .iter()
+            .copied()
+            .filter(|node| numbering.of(*node) == number)
+            .collect()
+    }
+
+    fn score(&self, needs: &Needs<'_>, room: &Room, wants: &[i64]) -> Score<'a> {
+        let leading = needs.leading();
         let want = wants.get(leading).copied().unwrap_or(0);
-        let left = room - want;
+        let left = room.copies.get(leading).copied().unwrap_or(0) - want;
         let fit = if needs.packing == Packing::Pack {
             left
         } else {
             -left
         };
         Score {
-            soft,
-            astray: (want - proper).max(0),
+            soft: self.soft,
+            astray: (want - room.proper).max(0),
             fit,
-            target: self.name.clone(),
-            path,
+            target: self.name,
+            domain: room.number,
         }
     }
 }

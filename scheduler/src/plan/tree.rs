@@ -2,12 +2,12 @@
 //!
 //! A domain is known by the values of its level and of all wider ones, for rack `r1` may exist in two zones.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use placement_api::kinds::TopologyMode;
 
 use super::Closeness;
-use crate::fleet::{HOSTNAME, Target};
+use crate::fleet::{HOSTNAME, NOWHERE, Target};
 
 /// A level at which a gang may be held together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,20 +53,85 @@ pub(super) fn climb(levels: &[String], topology: Option<&Closeness>, waited_ms: 
     order
 }
 
-/// The domains of a level among these nodes, by path. A node without the label of the level is in none.
-pub(super) fn domains(
+/// The domains of a level by number, in the order of their paths.
+pub(super) enum Numbering<'a> {
+    /// One domain.
+    Target,
+    /// Each node is one.
+    Node,
+    /// A level of the fleet.
+    Level(&'a [usize]),
+    /// A label of its own.
+    Label(Vec<usize>),
+}
+
+impl<'a> Numbering<'a> {
+    pub(super) fn new(level: &Level, target: &'a Target) -> Self {
+        match level {
+            Level::Target => Self::Target,
+            Level::Node => Self::Node,
+            Level::Depth(depth) => Self::Level(target.domains(*depth)),
+            Level::Label(key) => {
+                let values: Vec<Option<&String>> =
+                    target.nodes().map(|node| node.labels.get(key)).collect();
+                let known: BTreeSet<&String> = values.iter().copied().flatten().collect();
+                let known: Vec<&String> = known.into_iter().collect();
+                let number = |value: &Option<&String>| {
+                    value
+                        .and_then(|value| known.binary_search(&value).ok())
+                        .unwrap_or(NOWHERE)
+                };
+                Self::Label(values.iter().map(number).collect())
+            }
+        }
+    }
+
+    /// Number of a node's domain; [`NOWHERE`] for a node without the label of the level.
+    pub(super) fn of(&self, node: usize) -> usize {
+        match self {
+            Self::Target => 0,
+            Self::Node => node,
+            Self::Level(numbers) => numbers.get(node).copied().unwrap_or(NOWHERE),
+            Self::Label(numbers) => numbers.get(node).copied().unwrap_or(NOWHERE),
+        }
+    }
+}
+
+/// The domains of a level among these nodes, in the order of their paths.
+pub(super) fn domains(level: &Level, target: &Target, nodes: &[usize]) -> Vec<Vec<usize>> {
+    let numbering = Numbering::new(level, target);
+    let mut domains: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for &node in nodes {
+        domains.entry(numbering.of(node)).or_default().push(node);
+    }
+    domains.remove(&NOWHERE);
+    domains.into_values().collect()
+}
+
+/// What people call a domain: its own name, or its path.
+pub(super) fn name(
     levels: &[String],
     level: &Level,
     target: &Target,
     nodes: &[usize],
-) -> BTreeMap<Vec<String>, Vec<usize>> {
-    let mut domains: BTreeMap<Vec<String>, Vec<usize>> = BTreeMap::new();
-    for &node in nodes {
-        if let Some(path) = path(levels, level, target, node) {
-            domains.entry(path).or_default().push(node);
-        }
+    full: bool,
+) -> String {
+    let Some(there) = nodes.first().map(|node| &target.node_list()[*node]) else {
+        return String::new();
+    };
+    let label = |key: &String| there.labels.get(key).cloned().unwrap_or_default();
+    match level {
+        Level::Target => String::new(),
+        Level::Node => there.name().to_string(),
+        Level::Label(key) => label(key),
+        Level::Depth(depth) if full => levels[..=*depth]
+            .iter()
+            .map(label)
+            .filter(|value| !value.is_empty())
+            .collect::<Vec<_>>()
+            .join("/"),
+        Level::Depth(depth) => levels.get(*depth).map(label).unwrap_or_default(),
     }
-    domains
 }
 
 /// The parts of a domain one level down: a node without that level's label stands for itself. Empty below the last level.
@@ -83,11 +148,12 @@ pub(super) fn children(
         Level::Depth(depth) if depth + 1 < levels.len() => Level::Depth(depth + 1),
         Level::Depth(_) | Level::Label(_) => Level::Node,
     };
-    let mut groups: BTreeMap<(Vec<String>, usize), Vec<usize>> = BTreeMap::new();
+    let numbering = Numbering::new(&below, target);
+    let mut groups: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
     for &node in nodes {
-        let key = path(levels, &below, target, node)
-            .map_or_else(|| (Vec::new(), node + 1), |path| (path, 0));
-        groups.entry(key).or_default().push(node);
+        let number = numbering.of(node);
+        let alone = if number == NOWHERE { node } else { 0 };
+        groups.entry((number, alone)).or_default().push(node);
     }
     Some((below, groups.into_values().collect()))
 }
@@ -137,22 +203,4 @@ pub(super) fn at_least_as_wide(a: &Level, b: &Level) -> bool {
         Level::Node => usize::MAX,
     };
     rank(a) <= rank(b)
-}
-
-fn path(levels: &[String], level: &Level, target: &Target, node: usize) -> Option<Vec<String>> {
-    let there = &target.node_list()[node];
-    match level {
-        Level::Target => Some(Vec::new()),
-        Level::Node => Some(vec![there.name().to_string()]),
-        Level::Label(key) => there.labels.get(key).map(|value| vec![value.clone()]),
-        Level::Depth(depth) => {
-            there.labels.get(&levels[*depth])?;
-            Some(
-                levels[..=*depth]
-                    .iter()
-                    .map(|key| there.labels.get(key).cloned().unwrap_or_default())
-                    .collect(),
-            )
-        }
-    }
 }

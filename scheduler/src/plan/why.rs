@@ -6,11 +6,11 @@ use placement_api::kinds::{Strategy, TargetVerdict};
 use placement_api::reason::Reason;
 
 use super::draft::Draft;
-use super::gang::{domains_of, nodes_within, seat};
+use super::gang::{nodes_within, seat};
 use super::needs::{Needs, SetNeed};
 use super::tree::Level;
 use super::words;
-use super::{eligible, spread};
+use super::{eligible, spread, tree};
 use crate::fleet::{Fleet, Target, TargetName};
 
 /// What was found of the whole fleet.
@@ -176,10 +176,10 @@ fn shortfall(fleet: &Fleet, needs: &Needs<'_>, target: &Target, draft: &Draft) -
         .collect();
     let level = draft.levels.last()?;
     let nodes = nodes_within(target, &draft.within);
-    let domains = domains_of(fleet, level, target, &nodes);
+    let domains = tree::domains(level, target, &nodes);
     if domains
         .iter()
-        .any(|(_, nodes)| seat(fleet, needs, target, nodes, wants).is_some())
+        .any(|nodes| seat(fleet, needs, target, nodes, wants).is_some())
     {
         return None;
     }
@@ -223,29 +223,36 @@ fn shortfall(fleet: &Fleet, needs: &Needs<'_>, target: &Target, draft: &Draft) -
         .map_or("", |topology| topology.level.as_str());
     Some(Short {
         reason: Reason::TopologyTooSmall,
-        message: domain_rooms(needs, target, &domains, key),
+        message: domain_rooms(fleet, needs, target, (level, &domains), key),
         lacks,
     })
 }
 
-/// "room for 4 pods, but 2 in r1 and 2 in r2".
+/// "room for 4 pods, but 2 in r1 and 2 in r2"; domains of the same name by their path: "2 in z1/r1".
 fn domain_rooms(
+    fleet: &Fleet,
     needs: &Needs<'_>,
     target: &Target,
-    domains: &[(Vec<String>, Vec<usize>)],
+    (level, domains): (&Level, &[Vec<usize>]),
     key: &str,
 ) -> String {
-    let leading = needs.leading();
-    let copies = needs.sets[leading].copies_on(target);
+    let copies = needs.sets[needs.leading()].copies_on(target);
     let total: i64 = copies.iter().sum();
+    let room = |nodes: &Vec<usize>| nodes.iter().map(|node| copies[*node]).sum::<i64>();
+    let named = |full: bool| -> Vec<String> {
+        domains
+            .iter()
+            .map(|nodes| tree::name(fleet.levels(), level, target, nodes, full))
+            .collect()
+    };
+    let mut names = named(false);
+    if names.iter().collect::<BTreeSet<_>>().len() < names.len() {
+        names = named(true);
+    }
     let mut rooms: Vec<(i64, &str)> = domains
         .iter()
-        .map(|(path, nodes)| {
-            (
-                nodes.iter().map(|node| copies[*node]).sum(),
-                path.last().map_or("", String::as_str),
-            )
-        })
+        .map(room)
+        .zip(names.iter().map(String::as_str))
         .filter(|(room, _)| *room > 0)
         .collect();
     if rooms.is_empty() {

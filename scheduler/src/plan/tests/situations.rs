@@ -111,7 +111,7 @@ fn required_topology_is_never_crossed() {
     assert_eq!(reason(&decision), Some(Reason::TopologyTooSmall));
     assert_eq!(
         verdict(&decision, "east"),
-        "TopologyTooSmall room for 8 pods, but 2 in r1 and 2 in r1 and 2 in r2 and less in 1 more"
+        "TopologyTooSmall room for 8 pods, but 2 in z1/r1 and 2 in z1/r2 and 2 in z2/r1 and less in 1 more"
     );
     request.topology = in_one("zone", TopologyMode::Required);
     let decision = one(&mut fleet, &request);
