@@ -230,7 +230,7 @@ impl Rig {
         let mut args: Vec<OsString> = vec!["inhaul-scheduler".into(), "--kubeconfig".into()];
         args.push(self.scheduler_kubeconfig().into());
         // Several fleets share this machine, and so its ports.
-        args.extend(["--listen".into(), "0".into()]);
+        args.extend(["--listen".into(), "127.0.0.1:0".into()]);
         args.extend(self.spec.scheduler_args.iter().map(OsString::from));
         let process = self.spawn("inhaul-scheduler", args)?;
         *lock(&self.scheduler) = Some(process);
@@ -242,7 +242,7 @@ impl Rig {
         let mut args: Vec<OsString> = vec!["inhaul-scheduler".into(), "--kubeconfig".into()];
         args.push(self.scheduler_kubeconfig().into());
         // Several fleets share this machine, and so its ports.
-        args.extend(["--listen".into(), "0".into()]);
+        args.extend(["--listen".into(), "127.0.0.1:0".into()]);
         args.extend(["--identity".into(), identity.into()]);
         args.extend(self.spec.scheduler_args.iter().map(OsString::from));
         self.spawn(identity, args)
@@ -268,7 +268,7 @@ impl Rig {
         let dir = self.agent_dir(target);
         let mut args: Vec<OsString> =
             vec!["inhaul-syncer".into(), "--target".into(), target.into()];
-        args.extend(["--listen".into(), "0".into()]);
+        args.extend(["--listen".into(), "127.0.0.1:0".into()]);
         args.extend(["--identity".into(), format!("agent-{target}").into()]);
         args.extend(["--hub-kubeconfig".into(), dir.join("hub.kubeconfig").into()]);
         args.extend([
@@ -303,16 +303,37 @@ impl Rig {
     /// Waits until a target is in a state.
     pub async fn target_state(&self, target: &str, state: &str) -> Result<SyncTarget> {
         let key = ObjectKey::cluster(target);
-        let found = self
-            .hub
-            .eventually(
-                &format!("target {target} is {state}"),
-                &api::SYNC_TARGETS,
-                &key,
-                |t| t.is_some_and(|t| t["status"]["state"] == state),
-            )
-            .await?;
+        let what = format!("target {target} is {state}");
+        let reached = self.hub.eventually(&what, &api::SYNC_TARGETS, &key, |t| {
+            t.is_some_and(|t| t["status"]["state"] == state)
+        });
+        let found = tokio::select! {
+            found = reached => found?,
+            error = self.somebody_ended() => return Err(error),
+        };
         Ok(serde_json::from_value(found.unwrap_or_default())?)
+    }
+
+    /// Ends when a daemon that nobody killed has ended, with what it said last.
+    async fn somebody_ended(&self) -> anyhow::Error {
+        loop {
+            for process in lock(&self.scheduler)
+                .iter_mut()
+                .chain(lock(&self.agents).values_mut())
+            {
+                if let Ok(Some(status)) = process.exited() {
+                    let log = std::fs::read_to_string(process.log()).unwrap_or_default();
+                    let last: Vec<&str> = log.lines().rev().take(10).collect();
+                    let last: Vec<&str> = last.into_iter().rev().collect();
+                    return anyhow::anyhow!(
+                        "{} ended with {status}:\n{}",
+                        process.name(),
+                        last.join("\n")
+                    );
+                }
+            }
+            sleep(LOOK).await;
+        }
     }
 
     /// Starts a process of ours that ends with us; its log is in [`Rig::dir`].

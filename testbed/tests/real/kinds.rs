@@ -71,14 +71,20 @@ async fn attempt(a: Attempt) -> Result<()> {
     );
     let after: Option<Value> = hub.get(&a.api, &key).await?;
     let (before, after) = (before.unwrap_or_default(), after.unwrap_or_default());
-    ensure!(same_where(&a.patch, &before, &after), "{} {name} has changed all the same", a.api.kind);
+    ensure!(
+        same_where(&a.patch, &before, &after),
+        "{} {name} has changed all the same",
+        a.api.kind
+    );
     shared().hub().delete(&a.api, &key).await
 }
 
 /// Whether two objects are alike in every field that a patch names; others may be written by Inhaul meanwhile.
 fn same_where(patch: &Value, before: &Value, after: &Value) -> bool {
     match patch.as_object() {
-        Some(fields) => fields.iter().all(|(name, inner)| same_where(inner, &before[name], &after[name])),
+        Some(fields) => fields
+            .iter()
+            .all(|(name, inner)| same_where(inner, &before[name], &after[name])),
         None => before == after,
     }
 }
