@@ -304,7 +304,8 @@ impl Rig {
     pub async fn target_state(&self, target: &str, state: &str) -> Result<SyncTarget> {
         let key = ObjectKey::cluster(target);
         let what = format!("target {target} is {state}");
-        let reached = self.hub.eventually(&what, &api::SYNC_TARGETS, &key, |t| {
+        let kind = api::SYNC_TARGETS;
+        let reached = self.hub.eventually(&what, &kind, &key, |t| {
             t.is_some_and(|t| t["status"]["state"] == state)
         });
         let found = tokio::select! {
