@@ -78,7 +78,7 @@ struct Prepared {
 
 /// Waits for hub and member, and for the lease.
 async fn prepare(args: &Args, hub: &Hub, member: &Connection) -> anyhow::Result<Prepared> {
-    let inventory = inventory(hub).await;
+    let inventory = read_inventory(hub).await;
     let cluster_uid = cluster_uid(member).await;
     if let Some(known) = inventory
         .status
@@ -91,13 +91,20 @@ async fn prepare(args: &Args, hub: &Hub, member: &Connection) -> anyhow::Result<
             args.target
         );
     }
+    let last_session = inventory.status.as_ref().map_or(0, |status| status.session);
+    let identity = args.identity();
+    let heartbeat = args.heartbeat.get();
     let held = lease::acquire(
         &hub.connection,
         &hub.namespace,
-        &args.identity(),
-        args.heartbeat.get(),
+        &identity,
+        heartbeat,
+        last_session,
     )
     .await;
+    // Another agent may have written it until now.
+    let inventory = read_inventory(hub).await;
+
     Ok(Prepared {
         inventory,
         cluster_uid,
@@ -225,7 +232,7 @@ async fn work(
     }
 }
 
-async fn inventory(hub: &Hub) -> Inventory {
+async fn read_inventory(hub: &Hub) -> Inventory {
     let mut told = false;
     loop {
         match hub.inventory().await {

@@ -226,8 +226,13 @@ fn active(input: &Input<'_>) -> Decision {
     let mut work = Vec::new();
     let mut namespaces = Vec::new();
     for (index, desired) in input.desired.iter().enumerate() {
-        if desired.root && (input.finished.is_some() || !decision.blocks.is_empty()) {
-            continue;
+        if desired.root {
+            // What it needs is not there: it is not started. What runs is kept in repair all the same.
+            let held =
+                !decision.blocks.is_empty() && !matches!((input.seen)(&desired.id), Seen::Ours(_));
+            if held || input.finished.is_some() {
+                continue;
+            }
         }
         match stand(input, desired) {
             Stand::Good(live) => {

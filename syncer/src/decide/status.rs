@@ -15,6 +15,8 @@ use super::pod::cut;
 pub const ROOT_STATUS: usize = 64 * 1024;
 /// Reason of a refusal because pods find no node or cannot be created.
 pub const UNSCHEDULABLE: &str = "Unschedulable";
+/// Reason of a failure because a newer scheduler has taken over.
+pub const STALE_TERM: &str = "StaleTerm";
 /// Milliseconds between two reports of the same phase.
 const PAUSE: u64 = 1_000;
 /// Milliseconds that news of the same phase waits for more: one change on the member is seen in pods, then in the root's status, and
@@ -91,7 +93,7 @@ pub fn report(facts: &Facts<'_>) -> AssignmentStatus {
     let mut status = AssignmentStatus {
         observed_generation: facts.generation,
         epoch: facts.epoch.max(previous.epoch),
-        session: facts.session,
+        session: facts.session.max(previous.session),
         phase,
         manifests: named(facts),
         pods: facts.pods.clone(),
@@ -259,6 +261,16 @@ fn phase(
     };
     if facts.decision.removed {
         return (Removed, None);
+    }
+    let fenced = |block: &Block| matches!(block.why, Why::StaleEpoch | Why::LeftOver);
+    let stale = facts
+        .failure
+        .is_some_and(|failure| failure.reason == STALE_TERM);
+    if stale || facts.decision.blocks.iter().any(fenced) {
+        // What is here belongs to another order: nothing of it is this one's.
+        let ended = matches!(previous.phase, Succeeded | Failed | Removed);
+        let kept = ended && facts.epoch <= previous.epoch;
+        return (if kept { previous.phase } else { Pending }, None);
     }
     let recorded = facts
         .ledger
@@ -539,6 +551,15 @@ mod tests {
                 },
                 Pending,
                 "KindNotServed",
+            ),
+            (
+                "stale epoch",
+                Case {
+                    decision: blocked(Why::StaleEpoch),
+                    ..case()
+                },
+                Pending,
+                "StaleEpoch",
             ),
             (
                 "denied",

@@ -21,7 +21,7 @@ use crate::decide::compare::content;
 use crate::decide::desired::Desired;
 use crate::decide::diff::{Step, Written, foreign};
 use crate::decide::object_id::ObjectId;
-use crate::decide::status::Failure;
+use crate::decide::status::{Failure, STALE_TERM};
 use crate::decide::upgrade::upgrade;
 
 /// The steps of one assignment, with all that they need.
@@ -168,7 +168,7 @@ impl Work {
         );
         let failure = Failure {
             id: None,
-            reason: "StaleTerm".to_owned(),
+            reason: STALE_TERM.to_owned(),
             message,
             refused: false,
         };

@@ -1,6 +1,7 @@
 //! Which kinds the member's CRDs promise, and whether discovery has caught up with them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use client::Discovery;
 use placement_api::api_type::GroupKind;
@@ -14,6 +15,8 @@ pub struct Promises {
     kinds: BTreeMap<String, (GroupKind, BTreeSet<String>)>,
     /// Kinds whose CRD is gone.
     gone: BTreeSet<GroupKind>,
+    /// Answers in a row that were not up to date.
+    tries: u32,
 }
 
 impl Promises {
@@ -38,8 +41,18 @@ impl Promises {
         }
     }
 
-    /// Whether discovery still has to be asked again.
-    pub fn is_ahead_of(&mut self, discovery: &Discovery) -> bool {
+    /// After which time discovery has to be asked again, because it is not up to date.
+    pub fn wait_for(&mut self, discovery: &Discovery) -> Option<Duration> {
+        if !self.is_ahead_of(discovery) {
+            self.tries = 0;
+            return None;
+        }
+        let wait = Duration::from_millis(200 << self.tries.min(9));
+        self.tries = self.tries.saturating_add(1);
+        Some(wait)
+    }
+
+    fn is_ahead_of(&mut self, discovery: &Discovery) -> bool {
         self.gone.retain(|kind| discovery.find(kind).is_some());
         let missing = self.kinds.values().any(|(kind, versions)| {
             versions.iter().any(|version| {
@@ -138,7 +151,9 @@ mod tests {
             apis: vec![served],
             unavailable: Vec::new(),
         };
-        assert!(!promises.is_ahead_of(&full));
+        assert_eq!(promises.wait_for(&empty), Some(Duration::from_millis(200)));
+        assert_eq!(promises.wait_for(&empty), Some(Duration::from_millis(400)));
+        assert_eq!(promises.wait_for(&full), None);
         promises.remove("models.t");
         assert!(
             promises.is_ahead_of(&full),

@@ -320,10 +320,11 @@ impl Engine {
             counted,
             self.problems(),
         );
+        self.stock.not_before = now + INVENTORY_PAUSE;
         let Some(status) = made else {
+            self.stock.dirty = true;
             return;
         };
-        self.stock.not_before = now + INVENTORY_PAUSE;
         if inventory::is_news(self.stock.last.as_ref(), &status) {
             self.stock.writing = true;
             let hub = self.fixed.hub.clone();

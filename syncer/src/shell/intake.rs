@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use client::{Class, WatchEvent};
 use placement_api::api_type::GroupKind;
@@ -67,10 +66,10 @@ impl Engine {
                 self.push_every();
             }
             Event::Discovered(discovery, version) => {
-                if self.promises.is_ahead_of(&discovery) {
+                if let Some(wait) = self.promises.wait_for(&discovery) {
                     let again = Arc::clone(&self.fixed.discover);
                     tokio::spawn(async move {
-                        tokio::time::sleep(Duration::from_millis(300)).await;
+                        tokio::time::sleep(wait).await;
                         again.notify_one();
                     });
                 }

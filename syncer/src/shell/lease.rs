@@ -37,6 +37,7 @@ pub async fn acquire(
     namespace: &str,
     identity: &str,
     heartbeat: Duration,
+    last_session: i64,
 ) -> Held {
     let key = ObjectKey::new(namespace, AGENT_LEASE);
     let mut seen: Option<(String, Instant)> = None;
@@ -62,7 +63,9 @@ pub async fn acquire(
                     }
                 };
                 if holder.is_empty() || holder == identity || expired {
-                    let session = i64::from(spec.lease_transitions.unwrap_or_default()) + 1;
+                    // The lease may have been made anew; the hub refuses reports of an older session.
+                    let before = i64::from(spec.lease_transitions.unwrap_or_default());
+                    let session = before.max(last_session) + 1;
                     let now = MicroTime(jiff::Timestamp::now());
                     *spec = LeaseSpec {
                         holder_identity: Some(identity.to_owned()),
