@@ -10,7 +10,7 @@ use super::moves::{Exit, Standing, Way, standing};
 use super::needs::Needs;
 use super::tree::Level;
 use super::{Current, Leaving, Step, divide, eligible, words};
-use crate::fleet::{Fleet, TargetName};
+use crate::fleet::{Fleet, TargetName, TargetState};
 
 /// A decision before it is written out.
 #[derive(Debug, Default)]
@@ -177,6 +177,12 @@ fn divided(
     };
     if found(&refuge) == more {
         draft.added = refuge.unwrap_or_default();
+        for part in &base {
+            let grows = draft.added.iter().any(|one| one.target == part.target);
+            if divide::replicas(needs, part) == 0 && !grows {
+                draft.leaving.push(scaled_down(part));
+            }
+        }
         return exits(&has.exits, draft);
     }
     // Not everything has a place. What is only to move stays where it is; the rest takes what there is.
@@ -269,6 +275,11 @@ fn ganged(
     tiers: &[Vec<TargetName>],
     draft: &mut Draft,
 ) {
+    let together = needs.request.gang_per_target.is_none() && has.base.len() > 1;
+    if together {
+        let one = only_one(fleet, needs, has, draft);
+        return ganged(fleet, needs, &one, tiers, draft);
+    }
     let runs = counts(needs, &has.base);
     let wants = needs.wants();
     let more: Vec<i64> = wants
@@ -291,7 +302,7 @@ fn ganged(
         .map(|((min, moving), more)| (*min).max(*moving).min(*more))
         .collect();
     draft.asked.clone_from(&more);
-    shrink_gang(needs, &has.base, &wants, draft);
+    shrink_gang(fleet, needs, &has.base, &wants, draft);
     if !has.base.is_empty() && more.iter().all(|more| *more == 0) {
         return replaced(&has.exits, &has.base, draft);
     }
@@ -356,6 +367,50 @@ fn ganged(
     }
 }
 
+/// After an interrupted move a gang may have two parts: the one with the most of it stays, of equal ones that which runs well.
+fn only_one<'a>(fleet: &Fleet, needs: &Needs<'_>, has: &Has<'a>, draft: &mut Draft) -> Has<'a> {
+    let mut base = has.base.clone();
+    let useful = |part: &Current| {
+        let pods = counts(needs, &[part]);
+        pods.iter()
+            .zip(needs.wants())
+            .map(|(has, want)| (*has).min(want))
+            .sum::<i64>()
+    };
+    base.sort_by_key(|part| {
+        (
+            is_lost(fleet, part),
+            std::cmp::Reverse(useful(part)),
+            !part.healthy,
+            !part.started,
+        )
+    });
+    let rest = base.split_off(1);
+    let runs = base.iter().all(|part| part.healthy && part.started);
+    for part in rest {
+        let step = if runs || !part.started {
+            Step::Now
+        } else {
+            Step::WhenReplaced
+        };
+        draft.leaving.push(Leaving {
+            step,
+            message: "it has its place elsewhere".to_owned(),
+            ..scaled_down(part)
+        });
+    }
+    Has {
+        base,
+        exits: has.exits.clone(),
+    }
+}
+
+fn is_lost(fleet: &Fleet, part: &Current) -> bool {
+    fleet
+        .target(part.target.as_str())
+        .is_none_or(|target| target.state == TargetState::Lost)
+}
+
 /// Parts that run and should move.
 fn still_running<'a>(has: &Has<'a>) -> Vec<&'a Current> {
     has.exits
@@ -417,7 +472,7 @@ fn duplicated(
         }
     };
     for part in &has.base {
-        shrink_gang(needs, &[part], &wants, draft);
+        shrink_gang(fleet, needs, &[part], &wants, draft);
         let runs = counts(needs, &[part]);
         let more: Vec<i64> = wants
             .iter()
@@ -452,24 +507,31 @@ fn duplicated(
 }
 
 /// Takes what is too much from the last parts.
-fn shrink_gang(needs: &Needs<'_>, parts: &[&Current], wants: &[i64], draft: &mut Draft) {
+fn shrink_gang(
+    fleet: &Fleet,
+    needs: &Needs<'_>,
+    parts: &[&Current],
+    wants: &[i64],
+    draft: &mut Draft,
+) {
+    let mut parts = parts.to_vec();
+    // What runs well is kept; after an interrupted move there may be two.
+    parts.sort_by_key(|part| (is_lost(fleet, part), !part.healthy, !part.started));
     let mut left = wants.to_vec();
-    for part in parts {
+    for (position, part) in parts.iter().enumerate() {
         let has = counts(needs, &[part]);
         let keeps: Vec<i64> = has
             .iter()
             .zip(&left)
             .map(|(has, left)| (*has).min(*left))
             .collect();
-        left.iter_mut()
-            .zip(&keeps)
-            .for_each(|(left, keeps)| *left -= keeps);
-        if keeps != has {
-            if keeps.iter().all(|keeps| *keeps == 0) && parts.len() > 1 {
-                draft.leaving.push(scaled_down(part));
-            } else {
-                draft.shrunk.insert(part.target.clone(), keeps);
-            }
+        for (left, keeps) in left.iter_mut().zip(&keeps) {
+            *left -= keeps;
+        }
+        if position > 0 && keeps.iter().all(|keeps| *keeps == 0) {
+            draft.leaving.push(scaled_down(part));
+        } else if keeps != has {
+            draft.shrunk.insert(part.target.clone(), keeps);
         }
     }
 }

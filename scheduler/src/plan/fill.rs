@@ -5,7 +5,7 @@
 
 use placement_api::kinds::Packing;
 
-use super::needs::Needs;
+use super::needs::{Needs, SetNeed};
 use super::pick::{Place, pick};
 use crate::fleet::{Amounts, Fleet, Target};
 
@@ -75,13 +75,7 @@ pub(super) fn fill(
         });
     }
     let mut trial = Trial::new(needs, target, nodes);
-    if active.iter().any(|set| {
-        nodes
-            .iter()
-            .map(|node| trial.copies(*set, *node))
-            .sum::<i64>()
-            < wants[*set]
-    }) {
+    if active.iter().any(|set| trial.room(*set) < wants[*set]) {
         return None;
     }
     let mut order = active.clone();
@@ -111,7 +105,9 @@ pub(super) fn extend(
 ) {
     let mut trial = Trial::new(needs, target, nodes);
     for one in have.iter() {
-        trial.take(one.set, one.node, one.pods);
+        if let Some(at) = nodes.iter().position(|node| *node == one.node) {
+            trial.take(one.set, at, one.pods);
+        }
     }
     for (set, want) in wants.iter().enumerate() {
         let had: i64 = have
@@ -119,8 +115,9 @@ pub(super) fn extend(
             .filter(|one| one.set == set)
             .map(|one| one.pods)
             .sum();
-        for (node, pods) in trial.pick(fleet, set, want - had, packing) {
-            trial.take(set, node, pods);
+        for (at, pods) in trial.pick(fleet, set, want - had, packing) {
+            trial.take(set, at, pods);
+            let node = nodes[at];
             match have
                 .iter_mut()
                 .find(|one| one.set == set && one.node == node)
@@ -133,7 +130,7 @@ pub(super) fn extend(
     have.sort_unstable();
 }
 
-/// Free amounts while trying.
+/// Free amounts while trying, by position in `nodes`.
 struct Trial<'a> {
     needs: &'a Needs<'a>,
     target: &'a Target,
@@ -145,65 +142,61 @@ struct Trial<'a> {
 
 impl<'a> Trial<'a> {
     fn new(needs: &'a Needs<'a>, target: &'a Target, nodes: &'a [usize]) -> Self {
-        let allowed = needs
-            .sets
-            .iter()
-            .map(|need| {
-                target
-                    .node_list()
-                    .iter()
-                    .map(|node| need.copies(node) > 0)
-                    .collect()
-            })
-            .collect();
-        let free = target
-            .node_list()
-            .iter()
-            .map(|node| node.free.clone())
-            .collect();
+        let there = |node: &usize| &target.node_list()[*node];
+        let allowed = |need: &SetNeed<'_>| {
+            nodes
+                .iter()
+                .map(|node| need.copies(there(node)) > 0)
+                .collect()
+        };
         Self {
             needs,
             target,
             nodes,
-            free,
-            allowed,
+            free: nodes.iter().map(|node| there(node).free.clone()).collect(),
+            allowed: needs.sets.iter().map(allowed).collect(),
             steps: 0,
         }
     }
 
-    fn copies(&self, set: usize, node: usize) -> i64 {
-        if self.allowed[set][node] {
-            self.needs.sets[set].demand.copies_in(&self.free[node])
+    fn copies(&self, set: usize, at: usize) -> i64 {
+        if self.allowed[set][at] {
+            self.needs.sets[set].demand.copies_in(&self.free[at])
         } else {
             0
         }
     }
 
-    fn take(&mut self, set: usize, node: usize, pods: i64) {
-        self.free[node].add(&self.needs.sets[set].demand, -pods);
+    fn room(&self, set: usize) -> i64 {
+        (0..self.nodes.len()).map(|at| self.copies(set, at)).sum()
+    }
+
+    fn take(&mut self, set: usize, at: usize, pods: i64) {
+        self.free[at].add(&self.needs.sets[set].demand, -pods);
     }
 
     /// Size of a pod: devices first.
     fn weight(&self, set: usize) -> (i64, i64) {
         let need = &self.needs.sets[set];
-        (
-            need.devices
-                .iter()
-                .map(|number| need.demand.get(*number))
-                .sum(),
-            need.demand.get(need.main),
-        )
+        let devices = need
+            .devices
+            .iter()
+            .map(|number| need.demand.get(*number))
+            .sum();
+        (devices, need.demand.get(need.main))
     }
 
+    /// Positions and pods for one role.
     fn pick(&self, fleet: &Fleet, set: usize, want: i64, packing: Packing) -> Vec<(usize, i64)> {
-        let copies: Vec<i64> = (0..self.free.len())
-            .map(|node| self.copies(set, node))
-            .collect();
-        pick(
-            &places(fleet, self.needs, self.target, set, self.nodes, &copies),
-            want,
-            packing,
-        )
+        let need = &self.needs.sets[set];
+        let place = |at: usize| Place {
+            index: at,
+            copies: self.copies(set, at),
+            avoidance: need.avoidance(&self.target.node_list()[self.nodes[at]], fleet),
+            free: self.free[at].get(need.main),
+        };
+        let places: Vec<Place> = (0..self.nodes.len()).map(place).collect();
+        pick(&places, want, packing)
     }
 
     fn greedy(
@@ -213,35 +206,34 @@ impl<'a> Trial<'a> {
         wants: &[i64],
         packing: Packing,
     ) -> Option<Vec<Pick>> {
-        let mut picks = Vec::new();
+        let mut taken = Vec::new();
         let mut whole = true;
         for &set in order {
             let picked = self.pick(fleet, set, wants[set], packing);
             whole &= picked.iter().map(|(_, pods)| pods).sum::<i64>() == wants[set];
-            for (node, pods) in picked {
-                self.take(set, node, pods);
-                picks.push(Pick { set, node, pods });
+            for (at, pods) in picked {
+                self.take(set, at, pods);
+                taken.push((set, at, pods));
             }
             if !whole {
                 break;
             }
         }
-        for one in &picks {
-            self.take(one.set, one.node, -one.pods);
+        for (set, at, pods) in &taken {
+            self.take(*set, *at, -pods);
         }
-        picks.sort_unstable();
-        whole.then_some(picks)
+        whole.then(|| self.picks(&taken))
     }
 
     fn search(&mut self, order: &[usize], wants: &[i64]) -> Option<Vec<Pick>> {
-        let mut picks = Vec::new();
+        let mut taken = Vec::new();
         self.steps = 0;
         let (first, rest) = order.split_first()?;
-        if !self.descend(*first, rest, 0, wants[*first], wants, &mut picks) {
-            return None;
+        if self.descend(*first, rest, 0, wants[*first], wants, &mut taken) {
+            Some(self.picks(&taken))
+        } else {
+            None
         }
-        picks.sort_unstable();
-        Some(picks)
     }
 
     /// Puts `left` pods of `set` on the nodes from position `from` on, then the other roles.
@@ -252,7 +244,7 @@ impl<'a> Trial<'a> {
         from: usize,
         left: i64,
         wants: &[i64],
-        picks: &mut Vec<Pick>,
+        taken: &mut Vec<(usize, usize, i64)>,
     ) -> bool {
         self.steps += 1;
         if self.steps > BUDGET {
@@ -261,30 +253,42 @@ impl<'a> Trial<'a> {
         if left == 0 {
             return match rest.split_first() {
                 None => true,
-                Some((next, rest)) => self.descend(*next, rest, 0, wants[*next], wants, picks),
+                Some((next, rest)) => self.descend(*next, rest, 0, wants[*next], wants, taken),
             };
         }
-        let Some(&node) = self.nodes.get(from) else {
+        if from >= self.nodes.len() {
             return false;
-        };
-        let later: i64 = self.nodes[from + 1..]
-            .iter()
-            .map(|node| self.copies(set, *node))
+        }
+        let later: i64 = (from + 1..self.nodes.len())
+            .map(|at| self.copies(set, at))
             .sum();
-        let most = self.copies(set, node).min(left);
+        let most = self.copies(set, from).min(left);
         for pods in ((left - later).max(0)..=most).rev() {
-            self.take(set, node, pods);
+            self.take(set, from, pods);
             if pods > 0 {
-                picks.push(Pick { set, node, pods });
+                taken.push((set, from, pods));
             }
-            if self.descend(set, rest, from + 1, left - pods, wants, picks) {
+            if self.descend(set, rest, from + 1, left - pods, wants, taken) {
                 return true;
             }
             if pods > 0 {
-                picks.pop();
+                taken.pop();
             }
-            self.take(set, node, -pods);
+            self.take(set, from, -pods);
         }
         false
+    }
+
+    fn picks(&self, taken: &[(usize, usize, i64)]) -> Vec<Pick> {
+        let mut picks: Vec<Pick> = taken
+            .iter()
+            .map(|(set, at, pods)| Pick {
+                set: *set,
+                node: self.nodes[*at],
+                pods: *pods,
+            })
+            .collect();
+        picks.sort_unstable();
+        picks
     }
 }

@@ -4,3 +4,4 @@ mod build;
 mod oracle;
 mod properties;
 mod situations;
+mod world;
