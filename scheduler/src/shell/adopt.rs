@@ -12,6 +12,12 @@ impl Entry {
         let Some(live) = self.live.get() else { return };
         self.spec = live.spec.clone();
         self.spec.assignments = Vec::new();
+        self.divided = live
+            .spec
+            .assignments
+            .iter()
+            .any(|part| part.replicas.is_some());
+        self.close = self.spec.wants.contains(", one ");
         let status = &live.status;
         self.phase = status.state;
         self.reason = status.reason;

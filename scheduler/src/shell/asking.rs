@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use placement_api::api_type::{GroupKind, ObjectKey, known};
-use placement_api::kinds::{AssignmentPhase, WorkloadPhase};
+use placement_api::kinds::{AssignmentPhase, Strategy, WorkloadPhase};
 use placement_api::profile::{Dependency, Profile};
 use placement_api::reason::Reason;
 use placement_api::selector::Labels;
@@ -151,6 +151,8 @@ impl Model {
             entry.spec.root = root;
         }
         entry.templates = asked.templates;
+        entry.divided = request.strategy == Strategy::Divide;
+        entry.close = request.topology.is_some();
         entry.pod_labels = asked.pod_labels;
         entry.scalable = asked.scalable;
         let gone: Vec<RootKey> = entry.needs.difference(&needs).cloned().collect();

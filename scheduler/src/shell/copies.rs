@@ -112,11 +112,8 @@ impl Model {
         };
         let secret = self.root(&source).filter(|secret| !never_travels(secret));
         let key = ObjectKey::new(target_namespace(target.as_str()), name);
-        let verb = match (
-            self.copy_is_needed(target, &source),
-            secret,
-            record.live.get(),
-        ) {
+        let needed = self.copy_is_needed(target, &source) || self.copy_is_named(target, name);
+        let verb = match (needed, secret, record.live.get()) {
             (_, _, Some(live)) if !live.ours => return None,
             (true, Some(secret), None) => Verb::Create(self.copy(&key, secret)),
             (true, Some(secret), Some(live)) if live.digest != content(secret) => {
@@ -150,6 +147,25 @@ impl Model {
                 .is_some_and(|entry| entry.parts.contains_key(target))
         };
         self.dependents.get(source).into_iter().flatten().any(there) || there(&source.id())
+    }
+
+    /// Whether an Assignment on the target names a copy, whatever is known of its workload.
+    fn copy_is_named(&self, target: &TargetName, name: &str) -> bool {
+        let mut parts = self
+            .by_target
+            .get(target)
+            .into_iter()
+            .flatten()
+            .filter_map(|id| {
+                let part = self.entries.get(id)?.parts.get(target)?;
+                part.live.get()
+            });
+        parts.any(|live| {
+            live.spec
+                .secret_refs
+                .iter()
+                .any(|secret| secret.copy == name)
+        })
     }
 
     fn wake_users(&mut self, target: &TargetName, name: &str) {

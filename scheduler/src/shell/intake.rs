@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use placement_api::api_type::{GroupKind, ObjectKey};
+use placement_api::api_type::{GroupKind, ObjectKey, known};
 use placement_api::kinds::{Assignment, AssignmentPhase, Workload};
 use placement_api::names::target_of_namespace;
 use placement_api::raw::RawObject;
@@ -96,6 +96,9 @@ impl Model {
             }
             Source::Definitions => self.alarms.push((Timer::Discover, Alarm::By(now.instant))),
             Source::Objects(api) => {
+                if *api == known::SECRET && self.copy_gone(key, version) {
+                    return;
+                }
                 let root = RootKey {
                     kind: api.group_kind(),
                     key: key.clone(),
@@ -186,9 +189,7 @@ impl Model {
             kind: object.group_kind(),
             key: object.key(),
         };
-        if root.kind == placement_api::api_type::known::SECRET.group_kind()
-            && self.copy_applied(&object)
-        {
+        if root.kind == known::SECRET.group_kind() && self.copy_applied(&object) {
             return;
         }
         let Some(store) = self.kinds.get_mut(&root.kind) else {
@@ -252,7 +253,7 @@ impl Model {
     }
 
     fn services_matter(&self, root: &RootKey) -> bool {
-        root.kind == placement_api::api_type::known::SERVICE.group_kind()
+        root.kind == known::SERVICE.group_kind()
             && self
                 .entries
                 .values()
@@ -273,7 +274,7 @@ impl Model {
             .flatten()
             .cloned()
             .collect();
-        if root.kind == placement_api::api_type::known::SERVICE.group_kind() {
+        if root.kind == known::SERVICE.group_kind() {
             let versions: Vec<&RawObject> = before.into_iter().chain(after).collect();
             let touched = self.entries.iter().filter(|(_, entry)| {
                 entry.root.key.namespace == root.key.namespace
@@ -288,7 +289,7 @@ impl Model {
             self.look.insert(id.clone());
             self.render(&id);
         }
-        if root.kind == placement_api::api_type::known::SECRET.group_kind() {
+        if root.kind == known::SECRET.group_kind() {
             let copies = self
                 .copies
                 .iter()

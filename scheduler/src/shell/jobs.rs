@@ -120,6 +120,9 @@ impl Model {
                 uid: live.uid.clone(),
             });
         }
+        if entry.is_finished() && live.status.state == WorkloadPhase::Finished && !live.deleting {
+            return None;
+        }
         let (spec, status) = self.written(entry);
         let mut was = live.spec.clone();
         was.term = spec.term;
@@ -512,9 +515,7 @@ fn assignment_object(key: &ObjectKey, spec: &AssignmentSpec) -> Value {
 /// Replicas of a part; `None` where it is the whole.
 fn replicas(entry: &Entry, part: &Part, total: i64) -> Option<i64> {
     let here: i64 = part.counts.values().sum();
-    let divided = entry.request.as_deref().map_or(here != total, |request| {
-        request.strategy == placement_api::kinds::Strategy::Divide || here != total
-    });
+    let divided = entry.divided || here != total;
     (divided && !part.counts.is_empty()).then_some(here)
 }
 
@@ -535,7 +536,7 @@ fn place(entry: &Entry, levels: &[String], total: i64) -> String {
         if let Some(count) = replicas(entry, part, total) {
             word = format!("{word} {count}");
         }
-        let narrow = narrowest(&part.domain, levels).filter(|_| entry.is_close());
+        let narrow = narrowest(&part.domain, levels).filter(|_| entry.close);
         if let Some((level, value)) = narrow {
             word = format!("{word} {} {value}", level_word(level));
         }

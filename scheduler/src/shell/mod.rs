@@ -18,6 +18,8 @@ mod reports;
 pub(crate) mod serve;
 mod status;
 mod targets;
+#[cfg(test)]
+mod tests;
 mod timers;
 mod watch;
 mod writer;

@@ -182,6 +182,10 @@ pub(crate) struct Entry {
     pub(crate) pod_labels: Vec<Labels>,
     /// Its replicas can be set in each copy.
     pub(crate) scalable: bool,
+    /// Its replicas are divided over targets.
+    pub(crate) divided: bool,
+    /// Its pods were asked to be close together.
+    pub(crate) close: bool,
     /// Where the object has the pod template of each role.
     pub(crate) templates: BTreeMap<String, String>,
     /// It has to be planned again, because its manifests cannot be made.
@@ -219,6 +223,8 @@ impl Entry {
             needs: BTreeSet::new(),
             pod_labels: Vec::new(),
             scalable: false,
+            divided: false,
+            close: false,
             templates: BTreeMap::new(),
             replan: false,
             status_waits: None,
@@ -236,13 +242,6 @@ impl Entry {
 
     pub(crate) fn is_finished(&self) -> bool {
         self.phase == WorkloadPhase::Finished
-    }
-
-    /// Its pods were asked to be close together.
-    pub(crate) fn is_close(&self) -> bool {
-        self.request
-            .as_deref()
-            .is_none_or(|request| request.topology.is_some())
     }
 
     /// Reference to the root object that this Workload is about.

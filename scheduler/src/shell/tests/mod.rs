@@ -1,0 +1,4 @@
+//! The model against a hub in memory: what is written, in which order, and what is not.
+
+mod hub;
+mod scenarios;
