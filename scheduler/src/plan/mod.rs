@@ -20,6 +20,7 @@ mod pick;
 mod request;
 mod reserve;
 mod spread;
+mod strategies;
 mod tree;
 mod wake;
 mod webster;

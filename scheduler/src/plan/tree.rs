@@ -76,12 +76,12 @@ impl<'a> Numbering<'a> {
                     target.nodes().map(|node| node.labels.get(key)).collect();
                 let known: BTreeSet<&String> = values.iter().copied().flatten().collect();
                 let known: Vec<&String> = known.into_iter().collect();
-                let number = |value: &Option<&String>| {
+                let number = |value: Option<&String>| {
                     value
                         .and_then(|value| known.binary_search(&value).ok())
                         .unwrap_or(NOWHERE)
                 };
-                Self::Label(values.iter().map(number).collect())
+                Self::Label(values.iter().copied().map(number).collect())
             }
         }
     }
