@@ -57,6 +57,23 @@ pub struct Surroundings<'a> {
     pub namespace: &'a Labels,
 }
 
+impl Ask {
+    /// Keeps what an earlier Placement said: of a workload that has lost it nothing changes.
+    pub fn keep(&mut self, divided: bool, said: &WorkloadSpec) {
+        self.spec.placement.clone_from(&said.placement);
+        self.spec.failover.clone_from(&said.failover);
+        self.spec.queue.clone_from(&said.queue);
+        self.spec.wants.clone_from(&said.wants);
+        self.request.queue.clone_from(&said.queue);
+        self.request.failover = rule_of(&said.failover);
+        self.request.strategy = match self.request.strategy {
+            Strategy::Duplicate => Strategy::Duplicate,
+            _ if divided => Strategy::Divide,
+            _ => Strategy::Gang,
+        };
+    }
+}
+
 /// Reads an object.
 ///
 /// # Errors
@@ -85,7 +102,6 @@ pub fn ask(
         .and_then(|divide| divide.min_count)
         .filter(|_| strategy == Strategy::Divide)
         .map(i64::from);
-    let mode = failover.mode.unwrap_or_default();
     let request = Request {
         id: WorkloadId::from(placement_api::names::workload_name(
             &api.group,
@@ -123,11 +139,7 @@ pub fn ask(
         priority,
         submitted_ms: created(object).unwrap_or(0),
         waits_since_ms: created(object).unwrap_or(0),
-        failover: FailoverRule {
-            mode,
-            after_ms: failover.after.as_deref().and_then(millis).unwrap_or(0),
-            fencer: false,
-        },
+        failover: rule_of(&failover),
         suspended: shape.suspended,
         blocked,
         ..Request::default()
@@ -178,6 +190,15 @@ pub fn ask(
         finished: around.profile.health(&value).is_finished(),
         dependencies: shape.dependencies,
     })
+}
+
+fn rule_of(failover: &Failover) -> FailoverRule {
+    FailoverRule {
+        mode: failover.mode.unwrap_or_default(),
+        after_ms: failover.after.as_deref().and_then(millis).unwrap_or(0),
+        // None runs in the members yet.
+        fencer: false,
+    }
 }
 
 /// A Go duration in ms; unreadable ones were reported with the Placement.

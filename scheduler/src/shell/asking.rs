@@ -77,6 +77,10 @@ impl Model {
             self.forget(id);
             return None;
         }
+        if selection.is_none() && self.config.rule(&entry.spec.placement).is_none() {
+            // Its Placement is gone; how it is treated where it runs does not change for that.
+            asked.keep(entry.divided, &entry.spec);
+        }
         if selection.is_none() {
             let message =
                 "no Placement selects it any more; what runs stays, nothing new starts".to_owned();

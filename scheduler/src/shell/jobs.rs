@@ -403,6 +403,10 @@ impl Model {
             .map(|object| object.metadata.labels.clone());
         let labels = labels.unwrap_or_default();
         let rule = self.config.rule(&entry.spec.placement);
+        if rule.is_none() && part.live.get().is_some() {
+            // Its Placement is gone, and with it the overrides: what runs stays as it is.
+            return None;
+        }
         let order = Order {
             root: (!is_secret).then_some(Source {
                 object: root,

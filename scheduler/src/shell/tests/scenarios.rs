@@ -442,3 +442,51 @@ fn another_object_of_the_same_name_waits_for_the_old_one() {
     assert_ne!(text(new, "/spec/root/uid"), old);
     assert_eq!(new["status"]["state"], "Assigned");
 }
+
+#[test]
+fn a_placement_that_goes_takes_nothing_with_it() {
+    let change = json!({"patch": [{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "mirror"}]});
+    let mut world = world(json!({"failover": {"mode": "Never"}, "overrides": [change]}));
+    world.apply(deployment("web", 4, json!({})));
+    let key = workload(&known::DEPLOYMENT, "web");
+    let before = world
+        .get("Assignment", &assignment("eu", &key.name))
+        .unwrap()
+        .clone();
+    assert_eq!(
+        before
+            .pointer("/spec/manifests/0/object/spec/template/spec/containers/0/image")
+            .unwrap(),
+        "mirror"
+    );
+    world.delete("Placement", &ObjectKey::cluster("p"));
+    let there = world.get("Workload", &key).unwrap();
+    assert_eq!(
+        (text(there, "/status/state"), text(there, "/status/reason")),
+        ("Assigned".to_owned(), "NoPlacement".to_owned())
+    );
+    assert_eq!(text(there, "/spec/failover/mode"), "Never");
+    assert_eq!(
+        world.get("Assignment", &assignment("eu", &key.name)),
+        Some(&before)
+    );
+    world.restart(2);
+    assert_eq!(writes(&mut world), Vec::<String>::new());
+    world.apply(job("new", 1));
+    assert_eq!(
+        writes(&mut world),
+        Vec::<String>::new(),
+        "nobody selects it"
+    );
+    world.apply(placement(json!({"failover": {"mode": "Never"}})));
+    assert!(world.get("Workload", &key).unwrap()["status"]["reason"].is_null());
+    let after = world
+        .get("Assignment", &assignment("eu", &key.name))
+        .unwrap();
+    assert_eq!(
+        after
+            .pointer("/spec/manifests/0/object/spec/template/spec/containers/0/image")
+            .unwrap(),
+        "i"
+    );
+}
