@@ -223,7 +223,11 @@ fn the_hub_away_for_a_minute() {
             DEPLOYMENT,
             "web",
             "drift is repaired without the hub",
-            |d| d["spec"]["replicas"] == 2,
+            |d| {
+                d["spec"]["replicas"] == 2
+                    && d["status"]["replicas"] == 2
+                    && d["status"]["readyReplicas"] == 2
+            },
         )
         .await?;
         // The agent is restarted too: it knows what runs from its ledger, and has no hub to ask.

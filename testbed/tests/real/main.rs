@@ -15,5 +15,6 @@ mod gangs;
 mod kinds;
 mod placing;
 mod refusals;
+mod rights;
 mod silence;
 mod targets;

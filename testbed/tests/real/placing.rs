@@ -192,6 +192,77 @@ fn config_maps_secrets_and_accounts_travel_and_follow_changes() {
 }
 
 #[test]
+fn what_has_no_pods_goes_to_every_target_when_it_is_selected_by_itself() {
+    run(async {
+        let kinds = json!([{"group": "", "kind": "ConfigMap"}, {"group": "", "kind": "Secret"},
+            {"group": "", "kind": "Service"}, {"group": "", "kind": "ServiceAccount"}]);
+        let case = Case::new("everywhere", json!({"resources": kinds})).await?;
+        let object = |kind: &str, rest: Value| {
+            let mut object = json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": "all", "namespace": case.namespace}});
+            for (name, value) in rest.as_object().into_iter().flatten() {
+                object[name.as_str()] = value.clone();
+            }
+            object
+        };
+        case.apply(object("ConfigMap", json!({"data": {"key": "value"}})))
+            .await?;
+        case.apply(object("Secret", json!({"stringData": {"key": "value"}})))
+            .await?;
+        case.apply(object(
+            "Service",
+            json!({"spec": {"selector": {"app": "x"}, "ports": [{"port": 80}]}}),
+        ))
+        .await?;
+        case.apply(object("ServiceAccount", json!({}))).await?;
+        for target in ALL {
+            let same = |what: &'static str| move |o: &Value| what.is_empty() || !o[what].is_null();
+            case.on_member(
+                target,
+                &known::CONFIG_MAP,
+                "all",
+                "the ConfigMap is there",
+                same("data"),
+            )
+            .await?;
+            case.on_member(
+                target,
+                &known::SECRET,
+                "all",
+                "the Secret is there",
+                same("data"),
+            )
+            .await?;
+            case.on_member(
+                target,
+                &known::SERVICE,
+                "all",
+                "the Service is there",
+                same("spec"),
+            )
+            .await?;
+            case.on_member(
+                target,
+                &known::SERVICE_ACCOUNT,
+                "all",
+                "the account is there",
+                same(""),
+            )
+            .await?;
+            let root = case
+                .member(target)
+                .get(&known::CONFIG_MAP, &case.key("kube-root-ca.crt"))
+                .await?
+                .context("none")?;
+            ensure!(
+                root["metadata"]["labels"]["inhaul.dev/hub"].is_null(),
+                "the member's own root certificate was taken"
+            );
+        }
+        Ok(())
+    });
+}
+
+#[test]
 fn a_crd_and_its_object_in_one_go() {
     run(async {
         let case = Case::new("crd", json!({"resources": [
