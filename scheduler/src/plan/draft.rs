@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use placement_api::kinds::Strategy;
+use placement_api::kinds::{FailoverMode, Strategy};
 use placement_api::reason::Reason;
 
 use super::gang::{Added, Within, levels};
@@ -10,7 +10,7 @@ use super::moves::{Exit, Standing, Way, standing};
 use super::needs::Needs;
 use super::tree::Level;
 use super::{Current, Leaving, Step, eligible, strategies};
-use crate::fleet::{Fleet, TargetName};
+use crate::fleet::{Fleet, TargetName, TargetState};
 
 /// A decision before it is written out.
 #[derive(Debug, Default)]
@@ -75,14 +75,17 @@ pub(super) fn draft(fleet: &Fleet, needs: &Needs<'_>, hub_degraded: bool, now_ms
             Standing::Leaves(exit) => has.exits.push((part, exit)),
         }
     }
+    if let Some(note) = unconfirmed(fleet, needs) {
+        draft.notes.push(note);
+    }
     let tiers = open_tiers(fleet, needs, now_ms);
     match request.strategy {
         Strategy::Divide if needs.divides() => {
-            strategies::divided(fleet, needs, &has, &tiers, &mut draft)
+            strategies::divided(fleet, needs, &has, &tiers, &mut draft);
         }
         Strategy::Duplicate => strategies::duplicated(fleet, needs, &has, &tiers, &mut draft),
         Strategy::Divide | Strategy::Gang => {
-            strategies::ganged(fleet, needs, &has, &tiers, &mut draft)
+            strategies::ganged(fleet, needs, &has, &tiers, &mut draft);
         }
     }
     let missing =
@@ -109,6 +112,32 @@ fn held_back(needs: &Needs<'_>) -> Option<(Reason, String)> {
             "its object says that it is suspended".to_owned(),
         )
     })
+}
+
+/// What may run only once has a new place, and the lost target that ran it cannot confirm that it has stopped.
+fn unconfirmed(fleet: &Fleet, needs: &Needs<'_>) -> Option<(Reason, String)> {
+    let request = needs.request;
+    let lost = |part: &&Current| {
+        part.evicting
+            && part.started
+            && fleet
+                .target(part.target.as_str())
+                .is_some_and(|target| target.state == TargetState::Lost)
+    };
+    let new = request
+        .current
+        .iter()
+        .find(|part| !part.evicting && !part.started)?;
+    let old = request
+        .current
+        .iter()
+        .find(lost)
+        .filter(|_| request.failover.mode != FailoverMode::Overlap)?;
+    let message = format!(
+        "starts on {} when {}, which is lost, has confirmed that it stopped",
+        new.target, old.target
+    );
+    Some((Reason::FailoverNever, message))
 }
 
 /// Targets that may take new pods, in tiers, without those where an earlier part is still being taken away.

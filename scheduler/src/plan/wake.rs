@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use placement_api::kinds::Strategy;
 
-use super::{Decision, Request};
+use super::{Decision, Request, Step};
 use crate::fleet::{Event, WorkloadId};
 
 /// Index of workloads that want more than they have, by the resources that they lack.
@@ -25,9 +25,11 @@ impl Waiting {
     /// Takes in a decision: who is content leaves the index.
     pub fn note(&mut self, request: &Request, decision: &Decision) {
         self.forget(&decision.id);
-        let content =
-            decision.explanation.reason.is_none() && request.strategy != Strategy::Duplicate;
-        if content || request.finished {
+        let stuck = decision.leaving.iter().any(|one| one.step == Step::Stuck);
+        let wants_more = decision.explanation.reason.is_some()
+            || stuck
+            || request.strategy == Strategy::Duplicate;
+        if request.finished || !wants_more {
             return;
         }
         for resource in &decision.lacks {

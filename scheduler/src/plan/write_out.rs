@@ -249,7 +249,17 @@ fn explain(
         _ => BTreeSet::new(),
     };
     let mut found = findings(fleet, needs, draft, &except, now_ms);
-    for part in request.current.iter().filter(|part| part.evicting) {
+    let refused = |target: &TargetName| {
+        request
+            .avoid
+            .get(target)
+            .is_some_and(|avoid| avoid.until_ms > now_ms)
+    };
+    for part in request
+        .current
+        .iter()
+        .filter(|part| part.evicting && !refused(&part.target))
+    {
         let message = "its earlier part there is still being taken away".to_owned();
         found
             .verdicts

@@ -813,7 +813,13 @@ fn drains_move_what_has_a_refuge() {
         verdict(&stuck, "b"),
         "InsufficientCapacity room for 2 of 3 pods"
     );
-    assert!(stuck.lacks.contains("cpu"), "it is woken when room appears");
+    let mut waiting = Waiting::new();
+    waiting.note(&request, &stuck);
+    let event = fleet.release_all(&"other".into());
+    assert!(
+        waiting.wake(&event).contains(&request.id),
+        "it is woken when room appears"
+    );
 }
 
 #[test]
@@ -955,10 +961,37 @@ fn a_refused_target_is_avoided_until_then() {
         (decisions[0].outcome, report.next_wake_ms),
         (Outcome::Wait, Some(HOUR + 30_000))
     );
+    assert_eq!(
+        reason(&decisions[0]),
+        Some(Reason::RefusedByTarget),
+        "the member's message at once, not only when it has confirmed"
+    );
     request.current.clear();
     let decision = one(&mut fleet, &request);
     assert_eq!(reason(&decision), Some(Reason::RefusedByTarget));
     assert_eq!(place(&at(&mut fleet, &request, HOUR + 30_000)), "a 3");
+}
+
+#[test]
+fn what_runs_once_says_whom_it_waits_for() {
+    let mut fleet = fleet();
+    for target in ["a", "b", "c"] {
+        add(&mut fleet, target, "", &[node("n", "", "cpu=4 pods=110")]);
+    }
+    let mut request = gang("w", 3, "cpu=1");
+    request = settled(&request, &one(&mut fleet, &request));
+    state(&mut fleet, "a", TargetState::Draining, HOUR);
+    request = after(&request, &one(&mut fleet, &request));
+    let new = request.current.iter_mut().find(|part| !part.evicting);
+    new.expect("new part").started = false;
+    assert_eq!(reason(&one(&mut fleet, &request)), None);
+    state(&mut fleet, "a", TargetState::Lost, HOUR);
+    let decision = one(&mut fleet, &request);
+    let message = "starts on b when a, which is lost, has confirmed that it stopped";
+    assert_eq!(
+        (reason(&decision), decision.explanation.message.as_str()),
+        (Some(Reason::FailoverNever), message)
+    );
 }
 
 #[test]
