@@ -4,7 +4,7 @@
 //! their pods, and the gate where the hub decided the nodes.
 
 use placement_api::api_type::split_api_version;
-use placement_api::kinds::{AssignedPodSet, AssignmentSpec, SecretRef};
+use placement_api::kinds::{AssignedPodSet, AssignmentSpec, ObjectRef, SecretRef};
 use placement_api::names::{ASSIGNMENT_LABEL, GATE, HUB_LABEL, POD_SET_ANNOTATION};
 use placement_api::raw::{RawObject, digest_of};
 use serde_json::{Map, Value, json};
@@ -67,15 +67,25 @@ pub fn desired(name: &str, hub_uid: &str, spec: &AssignmentSpec) -> Result<Vec<D
             root,
         });
     }
-    if !all.iter().any(|d| d.root) {
+    // A Secret never stands in a manifest: as a root it is the copy beside the order.
+    let root_travels = spec
+        .secret_refs
+        .iter()
+        .any(|reference| secret_id(reference) == root_id);
+    if !root_travels && !all.iter().any(|d| d.root) {
         return Err(format!("no manifest is the root object {}", spec.workload));
     }
     all.sort_by_key(|d| d.root);
     Ok(all)
 }
 
-/// A Secret made from the hub's copy of it.
-pub fn desired_secret(hub_uid: &str, reference: &SecretRef, copy: &RawObject) -> Desired {
+/// A Secret made from the hub's copy of it; `root` is the root object of the workload, which may be this very Secret.
+pub fn desired_secret(
+    hub_uid: &str,
+    root: &ObjectRef,
+    reference: &SecretRef,
+    copy: &RawObject,
+) -> Desired {
     let mut object = json!({
         "apiVersion": "v1", "kind": "Secret",
         "metadata": {"namespace": reference.namespace, "name": reference.name},
@@ -93,7 +103,7 @@ pub fn desired_secret(hub_uid: &str, reference: &SecretRef, copy: &RawObject) ->
         plural: "secrets".to_owned(),
         object,
         digest: digest_of(&json!([copy.metadata.uid, version])),
-        root: false,
+        root: secret_id(reference) == ObjectId::of(root),
         source_version: version.parse().unwrap_or_default(),
     }
 }
@@ -293,15 +303,15 @@ pub(crate) mod tests {
                 "metadata": {"name": "c", "uid": "u", "resourceVersion": version}, "data": {"k": data}}))
             .unwrap()
         };
-        let a = desired_secret("hub", &reference, &copy("QQ==", "7"));
+        let a = desired_secret("hub", &ObjectRef::default(), &reference, &copy("QQ==", "7"));
         assert_eq!(a.object["data"]["k"], "QQ==");
         assert_eq!(
             a.digest,
-            desired_secret("hub", &reference, &copy("Qg==", "7")).digest
+            desired_secret("hub", &ObjectRef::default(), &reference, &copy("Qg==", "7")).digest
         );
         assert_ne!(
             a.digest,
-            desired_secret("hub", &reference, &copy("QQ==", "8")).digest
+            desired_secret("hub", &ObjectRef::default(), &reference, &copy("QQ==", "8")).digest
         );
         assert!(!format!("{a:?}").contains("QQ=="));
     }

@@ -202,9 +202,12 @@ impl State {
                 .secrets
                 .get(&ObjectKey::new(&self.hub_namespace, &reference.copy));
             match copy.filter(|copy| copy.label(HUB_LABEL) == Some(&self.hub_uid)) {
-                Some(copy) => wanted
-                    .desired
-                    .push(desired_secret(&self.hub_uid, reference, copy)),
+                Some(copy) => wanted.desired.push(desired_secret(
+                    &self.hub_uid,
+                    &order.spec.workload,
+                    reference,
+                    copy,
+                )),
                 None => wanted.missing.push(secret_id(reference)),
             }
         }
