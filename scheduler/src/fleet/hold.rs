@@ -1,9 +1,10 @@
 //! What decisions have reserved: room that is assumed to be used until the member's report counts it, and nodes that
 //! belong to a workload by decision for as long as it has its part there.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Demand, Event, Fleet, NodeName, Target, TargetName, WorkloadId};
+use super::{Amounts, Demand, Event, Fleet, NodeName, Target, TargetName, WorkloadId};
 
 /// Pods of one role on one node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +32,7 @@ pub(crate) struct Hold {
 
 impl Fleet {
     /// Reserves room of a workload on a target in place of what it had reserved there. `assumed` is what the target's report
-    /// does not count yet, `claimed` everything on nodes that the decision names.
+    /// does not count yet, `claimed` everything on nodes that the decision names. The event says what became free by it.
     pub fn hold(
         &mut self,
         id: &WorkloadId,
@@ -39,31 +40,48 @@ impl Fleet {
         epoch: i64,
         assumed: Vec<Share>,
         claimed: Vec<Share>,
-    ) {
+    ) -> Event {
         let Some(target) = self.targets.get_mut(name) else {
-            return;
+            return Event::nothing();
         };
-        if let Some(old) = target.holds.remove(id) {
-            target.take(&old, -1);
-            target.settle(&old);
-        }
+        let old = target.holds.remove(id);
         let assumed = if target.counts(id, epoch) {
             Vec::new()
         } else {
             assumed
         };
-        let hold = Hold {
+        let new = Hold {
             epoch,
             assumed,
             claimed,
         };
-        target.take(&hold, 1);
-        target.settle(&hold);
-        target.holds.insert(id.clone(), hold);
-        self.holders
-            .entry(id.clone())
-            .or_default()
-            .insert(name.clone());
+        let mut freed = BTreeSet::new();
+        if let Some(old) = &old {
+            let before = target.free_on_nodes_of(old);
+            target.take(old, -1);
+            target.take(&new, 1);
+            target.settle(old);
+            target.settle(&new);
+            for (position, before) in before {
+                freed.extend(target.nodes[position].free.above(&before));
+            }
+        } else {
+            target.take(&new, 1);
+            target.settle(&new);
+        }
+        target.holds.insert(id.clone(), new);
+        if old.is_none() {
+            self.holders
+                .entry(id.clone())
+                .or_default()
+                .insert(name.clone());
+        }
+        Event::freed(
+            freed
+                .into_iter()
+                .map(|number| self.resources.name(number).to_owned())
+                .collect(),
+        )
     }
 
     /// Gives back what a workload has reserved on a target: when the member has confirmed its removal, or it has finished.
@@ -136,6 +154,17 @@ impl Target {
                     .add(&share.demand, sign * share.pods);
             }
         }
+    }
+
+    fn free_on_nodes_of(&self, hold: &Hold) -> Vec<(usize, Amounts)> {
+        let shares = hold.assumed.iter().chain(&hold.claimed);
+        let positions: BTreeSet<usize> = shares
+            .filter_map(|share| self.position(share.node.as_str()))
+            .collect();
+        positions
+            .into_iter()
+            .map(|position| (position, self.nodes[position].free.clone()))
+            .collect()
     }
 
     fn settle(&mut self, hold: &Hold) {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use placement_api::kinds::{NodeShare, TargetVerdict};
 use placement_api::reason::Reason;
 
-use crate::fleet::{TargetName, WorkloadId};
+use crate::fleet::{Event, TargetName, WorkloadId};
 
 /// The decision about one workload.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,7 +113,9 @@ pub struct Report {
     pub hub_degraded: bool,
     /// Earliest time at which planning one of these workloads again may help although nothing else happens.
     pub next_wake_ms: Option<i64>,
-    /// The same per workload.
+    /// What became free by these decisions and may help others that wait: hand it to [`super::Waiting::wake`].
+    pub freed: Event,
+    /// The same as `next_wake_ms` per workload.
     pub wake_ms: BTreeMap<WorkloadId, i64>,
 }
 

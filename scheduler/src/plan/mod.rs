@@ -50,14 +50,12 @@ pub fn plan(fleet: &mut Fleet, requests: &[Request], now_ms: i64) -> (Vec<Decisi
         .iter()
         .map(|request| Needs::new(fleet, request))
         .collect();
+    let mut report = Report::default();
     for one in &needs {
-        reserve::adopt(fleet, one);
+        report.freed.merge(reserve::adopt(fleet, one));
     }
     let hub_degraded = fleet.hub_degraded();
-    let mut report = Report {
-        hub_degraded,
-        ..Report::default()
-    };
+    report.hub_degraded = hub_degraded;
     let mut order: Vec<usize> = (0..requests.len()).collect();
     order.sort_by(|a, b| turn(&requests[*a]).cmp(&turn(&requests[*b])));
     let mut decisions: Vec<Option<Decision>> = vec![None; requests.len()];
@@ -68,7 +66,13 @@ pub fn plan(fleet: &mut Fleet, requests: &[Request], now_ms: i64) -> (Vec<Decisi
             report.wake_ms.insert(needs.request.id.clone(), wake);
             report.next_wake_ms = draft::earliest(report.next_wake_ms, Some(wake));
         }
-        decisions[index] = Some(write_out::write_out(fleet, needs, draft, now_ms));
+        decisions[index] = Some(write_out::write_out(
+            fleet,
+            needs,
+            draft,
+            now_ms,
+            &mut report.freed,
+        ));
     }
     (decisions.into_iter().flatten().collect(), report)
 }

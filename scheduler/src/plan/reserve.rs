@@ -9,23 +9,22 @@ use super::Current;
 use super::fill::{Pick, places};
 use super::needs::Needs;
 use super::pick::pick;
-use crate::fleet::{Fleet, NodeName, Share, Target, TargetName};
+use crate::fleet::{Event, Fleet, NodeName, Share, Target, TargetName};
 
-/// Brings the reservations of a workload in line with what it has.
-pub(super) fn adopt(fleet: &mut Fleet, needs: &Needs<'_>) {
+/// Brings the reservations of a workload in line with what it has. Returns what became free by it.
+pub(super) fn adopt(fleet: &mut Fleet, needs: &Needs<'_>) -> Event {
     let request = needs.request;
+    let mut event = Event::nothing();
     let has: BTreeSet<&TargetName> = request.current.iter().map(|part| &part.target).collect();
     for target in fleet.holders(&request.id) {
         if request.finished || !has.contains(&target) {
-            fleet.release(&request.id, &target);
+            event.merge(fleet.release(&request.id, &target));
         }
     }
-    if !request.finished {
-        request
-            .current
-            .iter()
-            .for_each(|part| adopt_part(fleet, needs, part));
+    for part in request.current.iter().filter(|_| !request.finished) {
+        event.merge(adopt_part(fleet, needs, part));
     }
+    event
 }
 
 /// Reserves what is new on a target, beside what the workload has there.
@@ -53,29 +52,34 @@ pub(super) fn reserve(
     fleet.hold(id, target, epoch, assumed, claimed);
 }
 
-/// Gives back what a smaller part does not need any more.
-pub(super) fn trim(fleet: &mut Fleet, needs: &Needs<'_>, part: &super::Part) {
+/// Gives back what a smaller part does not need any more. Returns what became free by it.
+pub(super) fn trim(fleet: &mut Fleet, needs: &Needs<'_>, part: &super::Part) -> Event {
     let id = &needs.request.id;
     let Some(hold) = fleet
         .target(part.target.as_str())
         .and_then(|target| target.held(id))
     else {
-        return;
+        return Event::nothing();
     };
     let count = |set: &str| part.counts.get(set).copied().unwrap_or(0);
-    let assumed = cut(&hold.assumed, count);
     let claimed = if part.nodes.is_empty() {
         cut(&hold.claimed, count)
     } else {
         shares_of(needs, &part.nodes)
     };
-    fleet.hold(id, &part.target, part.epoch, assumed, claimed);
+    // Where nothing is counted yet, what is assumed is what is claimed.
+    let assumed = if hold.assumed == hold.claimed {
+        claimed.clone()
+    } else {
+        cut(&hold.assumed, count)
+    };
+    fleet.hold(id, &part.target, part.epoch, assumed, claimed)
 }
 
-fn adopt_part(fleet: &mut Fleet, needs: &Needs<'_>, part: &Current) {
+fn adopt_part(fleet: &mut Fleet, needs: &Needs<'_>, part: &Current) -> Event {
     let id = &needs.request.id;
     let Some(target) = fleet.target(part.target.as_str()) else {
-        return;
+        return Event::nothing();
     };
     let count = |set: &str| part.counts.get(set).copied().unwrap_or(0);
     let claimed = shares_of(needs, &part.nodes);
@@ -83,7 +87,7 @@ fn adopt_part(fleet: &mut Fleet, needs: &Needs<'_>, part: &Current) {
         Some(hold) if hold.epoch == part.epoch => {
             let assumed = cut(&hold.assumed, count);
             if assumed == hold.assumed && claimed == hold.claimed {
-                return;
+                return Event::nothing();
             }
             assumed
         }
@@ -95,7 +99,7 @@ fn adopt_part(fleet: &mut Fleet, needs: &Needs<'_>, part: &Current) {
             guess(fleet, needs, part)
         }
     };
-    fleet.hold(id, &part.target, part.epoch, assumed, claimed);
+    fleet.hold(id, &part.target, part.epoch, assumed, claimed)
 }
 
 /// Nodes on which the pods of a part may come to run. What seems not to fit is taken off the roomiest node all the same: it does run

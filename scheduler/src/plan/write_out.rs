@@ -14,17 +14,18 @@ use super::why::{findings, summary};
 use super::{
     Change, Current, Decision, Explanation, Outcome, Part, Step, eligible, reserve, words,
 };
-use crate::fleet::{Fleet, Target, TargetName};
+use crate::fleet::{Event, Fleet, Target, TargetName};
 
 /// Targets up to which a decision lists why the others were not taken; a Workload shows no more.
 const MOST_VERDICTS: usize = 50;
 
-/// Writes the decision and reserves what it takes.
+/// Writes the decision and reserves what it takes; adds to `freed` what it gives back.
 pub(super) fn write_out(
     fleet: &mut Fleet,
     needs: &Needs<'_>,
     draft: Draft,
     now_ms: i64,
+    freed: &mut Event,
 ) -> Decision {
     let request = needs.request;
     let explanation = explain(fleet, needs, &draft, now_ms);
@@ -55,7 +56,7 @@ pub(super) fn write_out(
     }
     parts.sort_by(|a, b| a.target.cmp(&b.target));
     for part in parts.iter().filter(|part| part.change == Change::Shrunk) {
-        reserve::trim(fleet, needs, part);
+        freed.merge(reserve::trim(fleet, needs, part));
     }
     for added in &draft.added {
         let named = parts

@@ -59,6 +59,7 @@ impl Model {
                 continue;
             }
             let (decisions, report) = plan(&mut self.fleet, &requests, now.ms);
+            self.event.merge(report.freed);
             for (request, decision) in requests.into_iter().zip(decisions) {
                 self.waiting.note(&request, &decision);
                 reasons.push(decision.explanation.reason);
