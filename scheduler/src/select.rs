@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector as WrittenSelector;
 use placement_api::api_type::GroupKind;
 use placement_api::kinds::{KindRef, PlacementSpec};
-use placement_api::names::{SYSTEM_NAMESPACE, TARGET_NAMESPACE_PREFIX};
+use placement_api::names::{GROUP, SYSTEM_NAMESPACE, TARGET_NAMESPACE_PREFIX};
 use placement_api::raw::RawObject;
 use placement_api::selector::{LabelSelector, allows};
 
@@ -176,7 +176,9 @@ pub fn never(object: &RawObject) -> bool {
         ("v1", "ServiceAccount") => name == "default",
         ("v1", "Service") => object.metadata.namespace == "default" && name == "kubernetes",
         ("v1", "Secret") => never_travels(object),
-        (_, "CustomResourceDefinition") => name.ends_with(".inhaul.dev"),
+        (_, "CustomResourceDefinition") => name
+            .split_once('.')
+            .is_some_and(|(_, group)| group == GROUP),
         (version, _) => version.starts_with("inhaul.dev/"),
     }
 }

@@ -199,6 +199,7 @@ fn some_objects_are_never_selected() {
         (secret("Opaque"), true),
         (definition("workloads.inhaul.dev"), false),
         (definition("models.training.faros.sh"), true),
+        (definition("boats.test.inhaul.dev"), true),
     ] {
         let object = RawObject::from_value(&value).unwrap();
         let kind = object.group_kind();
