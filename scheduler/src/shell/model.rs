@@ -157,6 +157,10 @@ impl RootKey {
 
 /// One workload.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, each read by itself"
+)]
 pub(crate) struct Entry {
     pub(crate) root: RootKey,
     pub(crate) live: Live<LiveWorkload>,

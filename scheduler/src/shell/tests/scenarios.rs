@@ -413,7 +413,7 @@ fn a_lost_target_is_replaced_after_its_time_where_two_may_run() {
     }
     assert_eq!(
         active(&world),
-        [first.clone()],
+        std::slice::from_ref(&first),
         "55 s after the last renewal"
     );
     world.wait(Duration::from_secs(6));
