@@ -81,6 +81,7 @@ fn run(args: Args) -> Result<(), Failure> {
     // The testbed runs this beside others in one process; the first subscriber stays.
     let _already = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .with_writer(std::io::stderr)
         .try_init();
     let _already = rustls::crypto::ring::default_provider().install_default();

@@ -196,8 +196,11 @@ fn advice(name: &str, status: &DrainStatus, flags: &str) -> String {
     };
     match status.stuck {
         0 => format!("{moving}. Undo with: inhaul target uncordon {name}{flags}"),
+        1 => format!(
+            "{moving}; the one that is stuck stays where it is, and moves by itself when there is room elsewhere."
+        ),
         n => format!(
-            "{moving}; the {n} stay where they are. They move by themselves when there is room elsewhere."
+            "{moving}; the {n} that are stuck stay where they are, and move by themselves when there is room elsewhere."
         ),
     }
 }

@@ -50,7 +50,7 @@ pub(super) fn obstacle(
         .get(name)
         .filter(|avoid| avoid.until_ms > now_ms)
     {
-        found.push((Reason::RefusedByTarget, words::refused(avoid, now_ms)));
+        found.push((Reason::RefusedByTarget, words::refused(avoid)));
     }
     if let Err(taint) = tolerates(&request.tolerations, &target.taints, BLOCKING) {
         found.push((
@@ -73,8 +73,8 @@ pub(super) fn obstacle(
             "being drained: takes nothing new".to_owned(),
         )),
         TargetState::Lost => {
-            let age = words::span(now_ms.saturating_sub(target.last_contact_ms));
-            found.push((Reason::TargetLost, format!("lost: last contact {age} ago")));
+            let seen = words::moment(target.last_contact_ms);
+            found.push((Reason::TargetLost, format!("lost: last contact {seen}")));
         }
     }
     if let Some(served) = &target.served

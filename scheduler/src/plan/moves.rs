@@ -89,7 +89,7 @@ fn lost(
     now_ms: i64,
 ) -> Standing {
     let name = &part.target;
-    let age = words::span(now_ms.saturating_sub(contact_ms));
+    let seen = words::moment(contact_ms);
     let exit = |message| {
         Standing::Leaves(Exit {
             reason: Reason::TargetLost,
@@ -104,32 +104,32 @@ fn lost(
         return Standing::Waits(Reason::HubDegraded, degraded(), None);
     }
     let due_ms = contact_ms.saturating_add(request.failover.after_ms);
-    let left = words::span(due_ms.saturating_sub(now_ms));
+    let due = words::moment(due_ms);
     match request.failover.mode {
         FailoverMode::Never => {
             let message = format!(
-                "{name} is lost (last contact {age} ago) and failover is Never: it waits for {name}"
+                "{name} is lost (last contact {seen}) and failover is Never: it waits for {name}"
             );
             Standing::Waits(Reason::FailoverNever, message, None)
         }
         FailoverMode::Fenced if !request.failover.fencer => {
             let message = format!(
-                "{name} is lost (last contact {age} ago); failover is Fenced, but nothing on {name} stops it, so it waits for {name}"
+                "{name} is lost (last contact {seen}); failover is Fenced, but nothing on {name} stops it, so it waits for {name}"
             );
             Standing::Waits(Reason::FailoverNever, message, None)
         }
         FailoverMode::Fenced if now_ms < due_ms => Standing::Waits(
             Reason::FencePending,
-            format!("{name} is lost; it has stopped itself and moves in {left}"),
+            format!("{name} is lost; it has stopped itself and moves at {due}"),
             Some(due_ms),
         ),
         FailoverMode::Overlap if now_ms < due_ms => Standing::Waits(
             Reason::TargetLost,
-            format!("{name} is lost (last contact {age} ago); replaced elsewhere in {left}"),
+            format!("{name} is lost (last contact {seen}); replaced elsewhere at {due}"),
             Some(due_ms),
         ),
         FailoverMode::Fenced | FailoverMode::Overlap => {
-            exit(format!("{name} is lost (last contact {age} ago)"))
+            exit(format!("{name} is lost (last contact {seen})"))
         }
     }
 }

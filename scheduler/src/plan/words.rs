@@ -77,16 +77,10 @@ pub(super) fn many(count: i64, noun: &str) -> String {
     }
 }
 
-/// "45s", "4m12s", "3h".
-pub(super) fn span(ms: i64) -> String {
-    let seconds = ms.max(0) / 1000;
-    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, seconds) => format!("{seconds}s"),
-        (0, minutes, 0) => format!("{minutes}m"),
-        (0, minutes, seconds) => format!("{minutes}m{seconds}s"),
-        (hours, 0, _) => format!("{hours}h"),
-        (hours, minutes, _) => format!("{hours}h{minutes}m"),
-    }
+/// "2026-11-21T14:33:05Z": what is stored says when, so that it does not grow old.
+pub(super) fn moment(ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(ms)
+        .map_or_else(|_| format!("{ms} ms"), |time| format!("{time:.0}"))
 }
 
 /// Why a target is not among the Locations.
@@ -104,11 +98,11 @@ pub(super) fn not_in(fleet: &Fleet, tiers: &[String]) -> String {
 }
 
 /// What the member said, and for how long it is avoided.
-pub(super) fn refused(avoid: &Avoid, now_ms: i64) -> String {
+pub(super) fn refused(avoid: &Avoid) -> String {
     format!(
-        "refused it: {} (tried again in {})",
+        "refused it: {} (tried again at {})",
         avoid.message.trim(),
-        span(avoid.until_ms - now_ms)
+        moment(avoid.until_ms)
     )
 }
 

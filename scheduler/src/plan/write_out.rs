@@ -23,12 +23,12 @@ const MOST_VERDICTS: usize = 50;
 pub(super) fn write_out(
     fleet: &mut Fleet,
     needs: &Needs<'_>,
-    draft: Draft,
+    mut draft: Draft,
     now_ms: i64,
     freed: &mut Event,
 ) -> Decision {
     let request = needs.request;
-    let explanation = explain(fleet, needs, &draft, now_ms);
+    let explanation = explain(fleet, needs, &mut draft, now_ms);
     let gone: BTreeSet<&TargetName> = draft
         .leaving
         .iter()
@@ -233,7 +233,7 @@ fn nodes(needs: &Needs<'_>, target: &Target, picks: &[Pick]) -> Vec<NodeShare> {
 fn explain(
     fleet: &Fleet,
     needs: &Needs<'_>,
-    draft: &Draft,
+    draft: &mut Draft,
     now_ms: i64,
 ) -> (Explanation, BTreeSet<String>) {
     let request = needs.request;
@@ -273,29 +273,23 @@ fn explain(
     }
     found.verdicts.sort_by(|a, b| a.target.cmp(&b.target));
     let lacks = found.lacks;
-    if draft.missing.is_none() {
-        // Only a move has no refuge: the workload runs.
-        return (
-            Explanation {
-                reason: note(draft).map(|(reason, _)| reason),
-                message: note(draft).map(|(_, message)| message).unwrap_or_default(),
-                verdicts: found.verdicts,
-            },
-            lacks,
-        );
-    }
     let (mut reason, mut message) = summary(fleet, needs, &found.verdicts);
     if let Some((noted, why)) = note(draft)
         && (noted < reason || found.verdicts.is_empty() || noted == Reason::SpreadImpossible)
     {
         (reason, message) = (noted, why);
     }
-    if let Some(lost) = draft
+    // What should leave and has no refuge is named with the reason why; what runs stays.
+    for one in draft
         .leaving
-        .iter()
-        .find(|one| one.step == Step::Stuck && one.reason == Reason::TargetLost)
+        .iter_mut()
+        .filter(|one| one.step == Step::Stuck)
     {
-        message = format!("{}; {message}", lost.message);
+        let whole = format!("{}; {message}", one.message);
+        if one.reason != Reason::TargetLost {
+            one.message.clone_from(&message);
+        }
+        message = whole;
     }
     if let Some(running) = running(needs, draft) {
         message = format!("{running}; {message}");

@@ -13,7 +13,7 @@ use placement_api::reason::Reason;
 use super::events::Note;
 use super::model::{Alarm, Entry, Key, Model, Now, Timer};
 use crate::fleet::{TargetName, WorkloadId};
-use crate::plan::{Change, Decision, Request, Step, adopt, plan};
+use crate::plan::{Change, Decision, Outcome, Request, Step, adopt, plan};
 
 /// Verdicts that a Workload keeps.
 const VERDICTS: usize = 50;
@@ -207,10 +207,16 @@ impl Model {
                 explanation.message.clone(),
             ));
         }
-        entry.reason = explanation.reason;
-        entry.message = explanation.message;
-        entry.verdicts = explanation.verdicts;
-        entry.verdicts.truncate(VERDICTS);
+        // What spoke for a decision is kept for as long as that stands.
+        let stands = decision.outcome == Outcome::Keep
+            && explanation.reason.is_none()
+            && entry.reason.is_none();
+        if !stands {
+            entry.reason = explanation.reason;
+            entry.message = explanation.message;
+            entry.verdicts = explanation.verdicts;
+            entry.verdicts.truncate(VERDICTS);
+        }
         for target in never_started {
             self.drop_part(&id, &target);
         }

@@ -242,7 +242,7 @@ fn obstacles_of_targets() {
         (
             |f, _| state(f, "a", TargetState::Lost, HOUR - 60_000),
             Reason::TargetLost,
-            "a: lost: last contact 1m ago",
+            "a: lost: last contact 1970-01-01T00:59:00Z",
         ),
         (
             |f, _| taints(f, "a", vec![taint("maintenance", TaintEffect::NoSchedule)]),
@@ -278,7 +278,7 @@ fn obstacles_of_targets() {
                 r.avoid = [(name("a"), avoid)].into();
             },
             Reason::RefusedByTarget,
-            "a: refused it: quota exceeded (tried again in 30s)",
+            "a: refused it: quota exceeded (tried again at 1970-01-01T01:00:30Z)",
         ),
         (
             |_, r| r.suspended = true,
@@ -808,6 +808,14 @@ fn drains_move_what_has_a_refuge() {
     assert_eq!(
         (stuck.outcome, stuck.leaving[0].step, place(&stuck).as_str()),
         (Outcome::Keep, Step::Stuck, "a 3")
+    );
+    assert_eq!(
+        stuck.leaving[0].message,
+        "no target has room for 3 pods × 1 cpu (2 targets); b: room for 2 of 3 pods"
+    );
+    assert_eq!(
+        stuck.explanation.message,
+        format!("a is being drained; {}", stuck.leaving[0].message)
     );
     assert_eq!(
         verdict(&stuck, "b"),
