@@ -4,7 +4,7 @@
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::{AliasLimits, Budget, Options, Spanned};
+use serde_saphyr::{Options, Spanned};
 
 use super::Problem;
 
@@ -80,22 +80,18 @@ pub(super) fn read(text: &str) -> Result<Tree, Problem> {
 }
 
 fn options() -> Options {
-    let budget = Budget {
-        max_depth: MOST_DEPTH,
-        flow_nesting_limit: 2 * MOST_DEPTH,
-        max_documents: 1,
-        max_aliases: 10_000,
-        max_nodes: MOST_VALUES,
-        max_events: 3 * MOST_VALUES,
-        ..Budget::default()
-    };
-    let aliases = AliasLimits {
-        max_total_replayed_events: MOST_VALUES,
-        ..AliasLimits::default()
-    };
     serde_saphyr::options! {
-        budget: Some(budget),
-        alias_limits: aliases,
+        budget: serde_saphyr::budget! {
+            max_depth: MOST_DEPTH,
+            flow_nesting_limit: 2 * MOST_DEPTH,
+            max_documents: 1,
+            max_aliases: 10_000,
+            max_nodes: MOST_VALUES,
+            max_events: 3 * MOST_VALUES,
+        },
+        alias_limits: serde_saphyr::alias_limits! {
+            max_total_replayed_events: MOST_VALUES,
+        },
         strict_booleans: true,
         with_snippet: false,
     }

@@ -53,21 +53,31 @@ pub(super) fn expect(r: &mut Reader, node: &Node<'_>) -> Option<Expect> {
     }
     for (key, node) in r.entries(f.get("pending"), "{big-2: InsufficientCapacity}") {
         if let Some(reason) = reason(r, &node) {
-            expect.pending.insert(key.text.clone(), (node.line(), reason));
+            expect
+                .pending
+                .insert(key.text.clone(), (node.line(), reason));
         }
     }
     Some(expect)
 }
 
 fn place(r: &mut Reader, node: &Node<'_>) -> Option<ExpectedPlace> {
-    let f = r.fields(node, "a place", &["target", "domain", "node", "pods", "count"])?;
-    let target = r.required(&f, "target", "east").and_then(|node| r.name(&node));
+    let f = r.fields(
+        node,
+        "a place",
+        &["target", "domain", "node", "pods", "count"],
+    )?;
+    let target = r
+        .required(&f, "target", "east")
+        .and_then(|node| r.name(&node));
     Some(ExpectedPlace {
         target: target?,
         domain: r.labels(f.get("domain"), "{rack: r1}"),
         node: f.get("node").and_then(|node| r.name(&node)),
         pods: f.get("pods").and_then(|node| r.name(&node)),
-        count: f.get("count").and_then(|node| r.integer(&node, 0, 1_000_000)),
+        count: f
+            .get("count")
+            .and_then(|node| r.integer(&node, 0, 1_000_000)),
     })
 }
 
@@ -81,11 +91,20 @@ fn reason(r: &mut Reader, node: &Node<'_>) -> Option<Option<Reason>> {
         return Some(None);
     }
     let words: StrDeserializer<'_, Error> = text.into_deserializer();
-    let found = Reason::deserialize(words).ok().filter(|reason| WAITING.contains(reason));
+    let found = Reason::deserialize(words)
+        .ok()
+        .filter(|reason| WAITING.contains(reason));
     if found.is_none() {
         let known: Vec<&str> = WAITING.iter().map(|one| one.as_str()).collect();
-        let hint = near(text, &known).map_or_else(String::new, |near| format!("did you mean {near}? "));
-        r.wrong(node, format!("{text:?} is no reason for which a workload waits; {hint}Write any or one of {}", known.join(", ")));
+        let hint =
+            near(text, &known).map_or_else(String::new, |near| format!("did you mean {near}? "));
+        r.wrong(
+            node,
+            format!(
+                "{text:?} is no reason for which a workload waits; {hint}Write any or one of {}",
+                known.join(", ")
+            ),
+        );
     }
     found.map(Some)
 }

@@ -12,7 +12,10 @@ const MOST_NODES: i64 = 1_000_000;
 
 pub(super) fn targets(r: &mut Reader, node: Option<Node<'_>>) -> Vec<TargetSpec> {
     let mut seen = BTreeMap::new();
-    let nodes = r.items(node, "[{target: east, nodes: [{name: e-a, capacity: {gpu: 8}}]}]");
+    let nodes = r.items(
+        node,
+        "[{target: east, nodes: [{name: e-a, capacity: {gpu: 8}}]}]",
+    );
     nodes
         .iter()
         .filter_map(|node| target(r, node, &mut seen))
@@ -47,7 +50,13 @@ fn target(r: &mut Reader, node: &Node<'_>, seen: &mut BTreeMap<String, u64>) -> 
         .get("state")
         .and_then(|node| r.choice(&node, &states))
         .unwrap_or(TargetState::Ready);
-    only_with(r, &f, "lostFor", state == TargetState::Lost, "write `state: Lost` beside it, or leave it out");
+    only_with(
+        r,
+        &f,
+        "lostFor",
+        state == TargetState::Lost,
+        "write `state: Lost` beside it, or leave it out",
+    );
     let kinds = f.get("kinds").map(|node| {
         let items = r.items(Some(node), "[Deployment, Job]");
         items.iter().filter_map(|node| r.name(node)).collect()
@@ -55,7 +64,11 @@ fn target(r: &mut Reader, node: &Node<'_>, seen: &mut BTreeMap<String, u64>) -> 
     let mut cost = BTreeMap::new();
     for (key, node) in r.entries(f.get("cost"), "{gpu: \"2.10\"}") {
         if let Some(quantity) = r.quantity(&node) {
-            let name = if key.text == "gpu" { super::super::read::GPU } else { &key.text };
+            let name = if key.text == "gpu" {
+                super::super::read::GPU
+            } else {
+                &key.text
+            };
             cost.insert(name.to_owned(), quantity);
         }
     }
@@ -71,7 +84,10 @@ fn target(r: &mut Reader, node: &Node<'_>, seen: &mut BTreeMap<String, u64>) -> 
         labels: r.labels(f.get("labels"), "{region: eu}"),
         taints: taints(r, f.get("taints")),
         state,
-        lost_for_ms: f.get("lostFor").and_then(|node| r.duration(&node)).unwrap_or(0),
+        lost_for_ms: f
+            .get("lostFor")
+            .and_then(|node| r.duration(&node))
+            .unwrap_or(0),
         kinds,
         cost,
         carbon_intensity: f.get("carbonIntensity").and_then(|node| r.quantity(&node)),
@@ -87,7 +103,9 @@ fn one_node(r: &mut Reader, node: &Node<'_>, seen: &mut BTreeMap<String, u64>) -
     if let (Some(node), Some(name)) = (&name_node, &name) {
         unique(r, seen, node, name, "node");
     }
-    let count = f.get("count").map_or(Some(1), |node| r.integer(&node, 0, MOST_NODES));
+    let count = f
+        .get("count")
+        .map_or(Some(1), |node| r.integer(&node, 0, MOST_NODES));
     let capacity = r.required(&f, "capacity", "{gpu: 8, cpu: 64, memory: 512Gi}");
     let amounts = r.amounts(capacity);
     Some(NodeSpec {
@@ -95,7 +113,10 @@ fn one_node(r: &mut Reader, node: &Node<'_>, seen: &mut BTreeMap<String, u64>) -
         count: count?,
         labels: r.labels(f.get("labels"), "{zone: z1, rack: r1}"),
         taints: taints(r, f.get("taints")),
-        healthy: f.get("healthy").and_then(|node| r.bool(&node)).unwrap_or(true),
+        healthy: f
+            .get("healthy")
+            .and_then(|node| r.bool(&node))
+            .unwrap_or(true),
         capacity: amounts.into_iter().collect(),
     })
 }

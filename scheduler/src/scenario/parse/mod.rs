@@ -109,7 +109,10 @@ fn config(r: &mut Reader, node: Option<Node<'_>>) -> Config {
     for node in r.items(f.get("levels"), "[zone, rack]") {
         let Some(level) = r.name(&node) else { continue };
         if config.levels.contains(&level) {
-            r.wrong(&node, format!("{level:?} is given twice; write each level once"));
+            r.wrong(
+                &node,
+                format!("{level:?} is given twice; write each level once"),
+            );
         } else if level != "node" {
             config.levels.push(level);
         }
@@ -190,24 +193,36 @@ fn tolerations(r: &mut Reader, node: Option<Node<'_>>) -> Vec<Toleration> {
             r.wrong_at(f.line(), &path, "is missing; write the key of a taint, or `operator: Exists` alone to tolerate every taint");
         }
         if let (Some(TolerationOperator::Exists), Some(node)) = (operator, f.get("value")) {
-            r.wrong(&node, "has no meaning with operator Exists; leave it out or write `operator: Equal`");
+            r.wrong(
+                &node,
+                "has no meaning with operator Exists; leave it out or write `operator: Equal`",
+            );
         }
         tolerations.push(Toleration {
             key,
             operator,
             value: f.get("value").and_then(|node| r.text(&node, "now")),
             effect: f.get("effect").and_then(|node| r.choice(&node, &EFFECTS)),
+            ..Toleration::default()
         });
     }
     tolerations
 }
 
 /// Notes a name that was there before.
-fn unique(r: &mut Reader, seen: &mut BTreeMap<String, u64>, node: &Node<'_>, name: &str, what: &str) {
+fn unique(
+    r: &mut Reader,
+    seen: &mut BTreeMap<String, u64>,
+    node: &Node<'_>,
+    name: &str,
+    what: &str,
+) {
     if let Some(line) = seen.insert(name.to_owned(), node.line()) {
         r.wrong(
             node,
-            format!("{what} {name:?} is already on line {line}; give each {what} a name of its own"),
+            format!(
+                "{what} {name:?} is already on line {line}; give each {what} a name of its own"
+            ),
         );
     }
 }

@@ -47,8 +47,12 @@ fn queue(r: &mut Reader, node: &Node<'_>, seen: &mut BTreeMap<String, u64>) -> O
         .get("parent")
         .and_then(|node| r.text(&node, "research"))
         .filter(|parent| !parent.is_empty());
-    let weight = f.get("weight").and_then(|node| r.integer(&node, 0, 1_000_000));
-    let priority = f.get("priority").and_then(|node| r.integer(&node, i64::from(i32::MIN), i64::from(i32::MAX)));
+    let weight = f
+        .get("weight")
+        .and_then(|node| r.integer(&node, 0, 1_000_000));
+    let priority = f
+        .get("priority")
+        .and_then(|node| r.integer(&node, i64::from(i32::MIN), i64::from(i32::MAX)));
     let mut past_use = BTreeMap::new();
     for (key, node) in r.entries(f.get("pastUse"), "{gpu: 100}") {
         if let (Some(resource), Some(quantity)) = (r.resource(key, &node), r.quantity(&node)) {
@@ -58,11 +62,20 @@ fn queue(r: &mut Reader, node: &Node<'_>, seen: &mut BTreeMap<String, u64>) -> O
     let mut products = BTreeMap::new();
     let mut accelerators = Vec::new();
     for node in r.items(f.get("accelerators"), "[{product: H100, guaranteed: 4}]") {
-        let Some(a) = r.fields(&node, "an accelerator type", &["product", "guaranteed", "limit"]) else {
+        let Some(a) = r.fields(
+            &node,
+            "an accelerator type",
+            &["product", "guaranteed", "limit"],
+        ) else {
             continue;
         };
-        let product = r.required(&a, "product", "H100").and_then(|node| r.name(&node));
-        let mut devices = |field: &str| a.get(field).and_then(|node| r.amount(&node, super::super::read::GPU));
+        let product = r
+            .required(&a, "product", "H100")
+            .and_then(|node| r.name(&node));
+        let mut devices = |field: &str| {
+            a.get(field)
+                .and_then(|node| r.amount(&node, super::super::read::GPU))
+        };
         let (guaranteed, limit) = (devices("guaranteed"), devices("limit"));
         if let Some(product) = product {
             unique(r, &mut products, &node, &product, "product");
@@ -77,13 +90,23 @@ fn queue(r: &mut Reader, node: &Node<'_>, seen: &mut BTreeMap<String, u64>) -> O
         line: node.line(),
         name: name?,
         parent,
-        weight: weight.and_then(|weight| u32::try_from(weight).ok()).unwrap_or(1),
-        priority: priority.and_then(|one| i32::try_from(one).ok()).unwrap_or(0),
+        weight: weight
+            .and_then(|weight| u32::try_from(weight).ok())
+            .unwrap_or(1),
+        priority: priority
+            .and_then(|one| i32::try_from(one).ok())
+            .unwrap_or(0),
         guaranteed: r.amounts(f.get("guaranteed")),
         limit: r.amounts(f.get("limit")),
         lend: f.get("lend").and_then(|node| r.bool(&node)).unwrap_or(true),
-        order: f.get("order").and_then(|node| r.choice(&node, &orders)).unwrap_or_default(),
-        time_slicing: f.get("timeSlicing").and_then(|node| r.bool(&node)).unwrap_or(false),
+        order: f
+            .get("order")
+            .and_then(|node| r.choice(&node, &orders))
+            .unwrap_or_default(),
+        time_slicing: f
+            .get("timeSlicing")
+            .and_then(|node| r.bool(&node))
+            .unwrap_or(false),
         past_use,
         accelerators,
         namespaces,
