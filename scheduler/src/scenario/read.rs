@@ -106,11 +106,10 @@ impl Reader {
         };
         for (key, _) in entries {
             if !known.contains(&key.text.as_str()) {
-                let near = near(&key.text, known)
-                    .map_or_else(String::new, |near| format!("did you mean {near:?}? "));
+                let fields = format!("the fields are {}", known.join(", "));
                 let message = format!(
-                    "{what} has no such field; {near}The fields are {}",
-                    known.join(", ")
+                    "{what} has no such field; {}",
+                    way_out(near(&key.text, known), &fields)
                 );
                 self.wrong_at(key.line, &join(&node.path, &key.text), message);
             }
@@ -320,14 +319,11 @@ impl Reader {
         if found.is_none() {
             let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
             let shown = node.shown();
-            let hint = near(text, &known)
-                .map_or_else(String::new, |near| format!("did you mean {near}? "));
+            let words = format!("write {}", known.join(", "));
+            let way_out = way_out(near(text, &known), &words);
             self.wrong(
                 node,
-                format!(
-                    "{shown} is not one of the words here; {hint}Write {}",
-                    known.join(", ")
-                ),
+                format!("{shown} is not one of the words here; {way_out}"),
             );
         }
         found.map(|(_, value)| *value)
@@ -423,13 +419,10 @@ impl Reader {
             "gpu" => Some(GPU.to_owned()),
             text if known => Some(text.to_owned()),
             text => {
-                let hint = near(text, &["gpu", "cpu", "memory", "pods"])
-                    .map_or_else(String::new, |near| format!("did you mean {near}? "));
-                self.wrong_at(
-                    key.line,
-                    &value.path,
-                    format!("{text:?} is not a resource; {hint}Write gpu, cpu, memory or a full name such as nvidia.com/mig-1g.10gb"),
-                );
+                let hint = near(text, &["gpu", "cpu", "memory", "pods"]);
+                let names = "write gpu, cpu, memory or a full name such as nvidia.com/mig-1g.10gb";
+                let message = format!("{text:?} is not a resource; {}", way_out(hint, names));
+                self.wrong_at(key.line, &value.path, message);
                 None
             }
         }
@@ -465,9 +458,23 @@ pub(super) fn join(path: &str, name: &str) -> String {
     }
 }
 
+/// "did you mean x? Write …", or only what stands behind it.
+pub(super) fn way_out(near: Option<&str>, rest: &str) -> String {
+    let Some(near) = near else {
+        return rest.to_owned();
+    };
+    let mut letters = rest.chars();
+    let first = letters
+        .next()
+        .map_or_else(String::new, |c| c.to_uppercase().to_string());
+    format!("did you mean {near}? {first}{}", letters.as_str())
+}
+
 /// The known word that this one is most like, if it is.
 pub(super) fn near<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
-    let most = (word.chars().count() / 3).max(1);
+    let length = word.chars().count();
+    // Two letters the wrong way round are two changes.
+    let most = if length < 4 { 1 } else { (length / 3).max(2) };
     known
         .iter()
         .map(|one| (distance(&word.to_lowercase(), &one.to_lowercase()), *one))

@@ -93,6 +93,7 @@ fn options() -> Options {
             max_total_replayed_events: MOST_VALUES,
         },
         strict_booleans: true,
+        reject_unsupported_tags: true,
         with_snippet: false,
     }
 }
@@ -101,12 +102,20 @@ fn options() -> Options {
 fn explained(error: &serde_saphyr::Error) -> String {
     let text = error.without_snippet().to_string();
     let first = text.lines().next().unwrap_or_default();
-    let first = first
-        .split_once(" at line ")
-        .map_or(first, |(before, _)| before)
-        .trim_end_matches([':', ',']);
+    let cut = [" at line ", ", set DuplicateKeyPolicy"];
+    let first = cut.iter().fold(first, |text, end| {
+        text.split_once(end).map_or(text, |(before, _)| before)
+    });
+    let first = first.trim_end_matches([':', ',']);
     let lower = first.to_lowercase();
-    let way_out = if lower.contains("alias") {
+    if lower.contains("documents") {
+        return "there are several documents in the file; write one".to_owned();
+    }
+    let way_out = if lower.contains("unknown anchor") {
+        "; write the value out, or `&name` where it is first"
+    } else if lower.contains("tag") {
+        "; write plain values without tags"
+    } else if lower.contains("alias") {
         "; write the values out instead of aliases of aliases"
     } else if lower.contains("depth") || lower.contains("nesting") || lower.contains("recursion") {
         "; a scenario is at most eight levels deep"

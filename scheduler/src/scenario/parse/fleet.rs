@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::read::{Node, Reader};
 use super::super::{NodeSpec, TargetSpec};
-use super::{only_with, taints, unique};
+use super::{taints, unique};
 use crate::fleet::TargetState;
 
 /// Most nodes of one line.
@@ -50,13 +50,6 @@ fn target(r: &mut Reader, node: &Node<'_>, seen: &mut BTreeMap<String, u64>) -> 
         .get("state")
         .and_then(|node| r.choice(&node, &states))
         .unwrap_or(TargetState::Ready);
-    only_with(
-        r,
-        &f,
-        "lostFor",
-        state == TargetState::Lost,
-        "write `state: Lost` beside it, or leave it out",
-    );
     let kinds = f.get("kinds").map(|node| {
         let items = r.items(Some(node), "[Deployment, Job]");
         items.iter().filter_map(|node| r.name(node)).collect()

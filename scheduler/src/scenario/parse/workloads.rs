@@ -80,7 +80,7 @@ fn workload(
     if let (Strategy::Divide, 2.., Some(node)) = (strategy, pods.len(), f.get("pods")) {
         r.wrong(&node, "has several pod sets, which are one gang; write one pod set to divide, or `strategy: Gang`");
     }
-    let (divide_by, weights) = divide(r, &f, strategy);
+    let (divide_by, weights) = divide(r, &f);
     only_with(
         r,
         &f,
@@ -241,15 +241,8 @@ fn min_counts(r: &mut Reader, f: &Fields<'_>, sets: &mut [PodSpec]) {
     }
 }
 
-fn divide(r: &mut Reader, f: &Fields<'_>, strategy: Strategy) -> (DivideBy, BTreeMap<String, u32>) {
+fn divide(r: &mut Reader, f: &Fields<'_>) -> (DivideBy, BTreeMap<String, u32>) {
     let mut weights = BTreeMap::new();
-    only_with(
-        r,
-        f,
-        "divide",
-        strategy == Strategy::Divide,
-        "write `strategy: Divide` beside it",
-    );
     let known = ["by", "weights"];
     let Some(d) = f
         .get("divide")
