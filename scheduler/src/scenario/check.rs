@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::read::{Reader, near};
+use super::read::{Reader, near, way_out};
 use super::{Scenario, WorkloadSpec};
 
 /// Most nodes of a file.
@@ -55,7 +55,7 @@ fn sizes(scenario: &Scenario, r: &mut Reader) {
     }
 }
 
-/// `e` with 12 nodes and `e-1` with one both make `e-1-0`? No: but `a` and `a-0` may collide as `a-0-0`.
+/// `a` makes `a-0`; two lines may still make one name, such as `a-0-0`.
 fn node_names(scenario: &Scenario, r: &mut Reader) {
     for (index, target) in scenario.fleet.iter().enumerate() {
         let mut seen = BTreeSet::new();
@@ -139,7 +139,7 @@ fn references(scenario: &Scenario, workload: &WorkloadSpec, path: &str, r: &mut 
             workload.line,
             &format!("{path}.topology.level"),
             format!(
-                "{}; levels are listed in config.levels",
+                "{} (levels are listed in config.levels)",
                 unknown("level", level, &known)
             ),
         );
@@ -296,16 +296,16 @@ fn expected(scenario: &Scenario, r: &mut Reader) {
 }
 
 fn unknown(what: &str, name: &str, known: &[&str]) -> String {
-    let hint =
-        near(name, known).map_or_else(String::new, |near| format!("did you mean {near:?}? "));
     let list = match known {
         [] => "there is none".to_owned(),
-        _ if known.len() > 12 => format!(
-            "there are {}, … ({} in all)",
-            known[..12].join(", "),
-            known.len()
-        ),
+        _ if known.len() > 12 => {
+            let some = known[..12].join(", ");
+            format!("there are {some}, … ({} in all)", known.len())
+        }
         _ => format!("write one of {}", known.join(", ")),
     };
-    format!("{name:?} is no {what}; {hint}{list}")
+    format!(
+        "{name:?} is no {what}; {}",
+        way_out(near(name, known), &list)
+    )
 }

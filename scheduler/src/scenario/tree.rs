@@ -54,6 +54,37 @@ impl Tree {
     }
 }
 
+impl Tree {
+    /// Line of the field at this path, or of the nearest around it that is there.
+    pub(super) fn line_of(&self, path: &str) -> u64 {
+        let below = |rest: &str| rest.is_empty() || rest.starts_with(['.', '[']);
+        match &self.value {
+            Value::Map(entries) => {
+                let path = path.strip_prefix('.').unwrap_or(path);
+                for (key, tree) in entries {
+                    if let Some(rest) = path
+                        .strip_prefix(key.text.as_str())
+                        .filter(|rest| below(rest))
+                    {
+                        let exact =
+                            rest.is_empty() && matches!(tree.value, Value::Map(_) | Value::List(_));
+                        return if exact { key.line } else { tree.line_of(rest) };
+                    }
+                }
+                self.line
+            }
+            Value::List(items) => {
+                let inside = path.strip_prefix('[').and_then(|path| path.split_once(']'));
+                let item = inside.and_then(|(index, rest)| {
+                    Some((items.get(index.parse::<usize>().ok()?)?, rest))
+                });
+                item.map_or(self.line, |(item, rest)| item.line_of(rest))
+            }
+            _ => self.line,
+        }
+    }
+}
+
 /// Reads a document.
 pub(super) fn read(text: &str) -> Result<Tree, Problem> {
     let whole = |message: String| Problem {
@@ -111,16 +142,20 @@ fn explained(error: &serde_saphyr::Error) -> String {
     if lower.contains("documents") {
         return "there are several documents in the file; write one".to_owned();
     }
+    if lower.contains("anchorevents") || lower.contains("anchorbytes") || lower.contains("replay") {
+        return "aliases of aliases make too much of this file; write the values out".to_owned();
+    }
+    if lower.contains("depth") || lower.contains("nesting") || lower.contains("recursion") {
+        return "values are nested too deeply; a scenario is at most eight levels deep".to_owned();
+    }
+    if lower.contains("budget") || lower.contains("limit exceeded") {
+        return "there are too many values in this file; use `count` for many nodes or pods alike"
+            .to_owned();
+    }
     let way_out = if lower.contains("unknown anchor") {
         "; write the value out, or `&name` where it is first"
     } else if lower.contains("tag") {
         "; write plain values without tags"
-    } else if lower.contains("alias") {
-        "; write the values out instead of aliases of aliases"
-    } else if lower.contains("depth") || lower.contains("nesting") || lower.contains("recursion") {
-        "; a scenario is at most eight levels deep"
-    } else if lower.contains("budget") || lower.contains("limit") {
-        "; use `count` for many nodes or pods alike"
     } else if lower.contains("duplicate") {
         "; write each field once"
     } else {

@@ -39,16 +39,22 @@ pub fn parse(file: &str, text: &str) -> Result<Scenario, Problems> {
         path: String::new(),
     };
     let scenario = whole(&mut reader, file, &root);
+    let located = |mut list: Vec<Problem>| {
+        for problem in &mut list {
+            problem.line = tree.line_of(&problem.path).max(1);
+        }
+        failed(list)
+    };
     match scenario {
         Some(scenario) if reader.problems.is_empty() => {
             check::check(&scenario, &mut reader);
             if reader.problems.is_empty() {
                 Ok(scenario)
             } else {
-                Err(failed(reader.problems))
+                Err(located(reader.problems))
             }
         }
-        _ => Err(failed(reader.problems)),
+        _ => Err(located(reader.problems)),
     }
 }
 
