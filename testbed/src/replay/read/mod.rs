@@ -1,0 +1,56 @@
+//! Readers of traces. An error names the line and what would be right.
+
+mod columns;
+mod gavel;
+mod shockwave;
+mod table;
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use super::Trace;
+
+/// The traces that can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub enum Format {
+    /// job,submit,duration,gpus,queue,priority in seconds; only job, submit, duration and gpus must be there.
+    Csv,
+    /// jobid,vc,submit,duration,gpus in seconds (one line per finished job).
+    Philly,
+    /// Tab separated lines of the Gavel artifact; needs `simulation_throughputs.json` in the folder above.
+    Gavel,
+    /// Milliseconds.
+    Muri,
+    /// Seconds, jobs without GPUs left out.
+    Chronus,
+    /// Seconds.
+    Tiresias,
+    /// Tab separated lines of the Shockwave artifact with static run times.
+    Shockwave,
+}
+
+/// Reads a trace.
+pub fn read(format: Format, path: &Path) -> Result<Trace> {
+    let text = load(path)?;
+    let trace = match format {
+        Format::Gavel => {
+            let folder = path.parent().and_then(Path::parent);
+            let speeds = folder
+                .unwrap_or_else(|| Path::new("."))
+                .join("simulation_throughputs.json");
+            gavel::parse(
+                &text,
+                &gavel::speeds(&load(&speeds)?).with_context(|| speeds.display().to_string())?,
+            )
+        }
+        Format::Shockwave => shockwave::parse(&text),
+        other => table::parse(other, &text),
+    };
+    trace.with_context(|| path.display().to_string())
+}
+
+/// The text of a file, or an error that names it.
+pub fn load(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
