@@ -16,6 +16,7 @@ mod fill;
 mod gang;
 mod moves;
 mod needs;
+pub mod order;
 mod pick;
 mod request;
 mod reserve;

@@ -26,9 +26,14 @@ pub struct Hold {
     pub job: usize,
     /// Where it will run.
     pub spot: Spot,
+    /// What else is free on those nodes then.
+    pub spare: Spot,
     /// From when on, ms.
     pub at_ms: i64,
 }
+
+/// What a move costs beside the GPUs that restart: every move is an eviction.
+const MOVE_COST: i64 = 2;
 
 /// Chooses and places. `order` has everybody who waits or runs, the first first.
 pub fn arrange(world: &World<'_>, order: &[usize], rules: &Rules) -> Moves {
@@ -89,6 +94,8 @@ struct Trial<'a> {
     placed: BTreeMap<usize, Spot>,
     /// Running jobs that must make room for a shape.
     displaced: BTreeSet<usize>,
+    /// What may start on held nodes and stay: GPUs by node.
+    spare: BTreeMap<usize, i64>,
 }
 
 impl<'a> Trial<'a> {
@@ -100,6 +107,7 @@ impl<'a> Trial<'a> {
             free: world.free.to_vec(),
             placed: world.running.iter().map(here).collect(),
             displaced: BTreeSet::new(),
+            spare: rules.hold.iter().flat_map(|hold| hold.spare.iter().copied()).collect(),
         }
     }
 
@@ -111,6 +119,13 @@ impl<'a> Trial<'a> {
 
     fn start(&mut self, job: usize, spot: Spot) {
         take(&mut self.free, &spot);
+        if !self.ends_before_hold(job) && self.world.states[job].spot != spot {
+            for (node, gpus) in &spot {
+                if let Some(spare) = self.spare.get_mut(node) {
+                    *spare -= gpus;
+                }
+            }
+        }
         self.placed.insert(job, spot);
     }
 
@@ -147,11 +162,18 @@ impl<'a> Trial<'a> {
     /// Whether a job may start on a node: held nodes are for those who end before.
     fn open(&self, job: usize, node: usize) -> bool {
         let Some(hold) = &self.rules.hold else { return true };
-        if hold.job == job || self.placed.contains_key(&hold.job) || hold.spot.iter().all(|(held, _)| *held != node) {
+        if hold.job == job || self.placed.contains_key(&hold.job) {
             return true;
         }
+        let needs = self.world.jobs[job].gpus.min(self.world.shape.gpus[node]);
+        self.spare.get(&node).is_none_or(|spare| *spare >= needs) || self.ends_before_hold(job)
+    }
+
+    fn ends_before_hold(&self, job: usize) -> bool {
+        let Some(hold) = &self.rules.hold else { return true };
+        let restart = if self.world.states[job].stops > 0 || !self.world.states[job].spot.is_empty() { 60_000 } else { 0 };
         let left = self.world.told_left_ms(job);
-        left.is_some_and(|left| self.world.now + left + 60_000 <= hold.at_ms)
+        left.is_some_and(|left| self.world.now + left + restart <= hold.at_ms)
     }
 
     fn spot(&self, job: usize) -> Option<Spot> {
@@ -168,7 +190,7 @@ impl<'a> Trial<'a> {
     fn put(&mut self, job: usize) {
         if let Some(spot) = self.spot(job) {
             self.start(job, spot);
-        } else if self.rules.moves
+        } else if self.rules.moves && self.world.jobs[job].gpus >= 4
             && let Some(spot) = self.clear(job)
         {
             self.start(job, spot);
@@ -198,7 +220,7 @@ impl<'a> Trial<'a> {
                     break;
                 }
                 free += self.world.jobs[*other].gpus;
-                cost += self.world.jobs[*other].gpus;
+                cost += MOVE_COST + self.world.jobs[*other].gpus;
                 gone.push(*other);
             }
             (free >= gpus && self.open(job, node)).then_some((cost, gone))

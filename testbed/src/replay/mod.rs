@@ -15,6 +15,7 @@ pub mod drive;
 pub mod measure;
 pub mod place;
 pub mod read;
+pub mod sliced;
 pub mod told;
 
 /// One job of a trace.
