@@ -115,6 +115,13 @@ impl<I: Ord + Clone> AgeLimit<I> {
         }
     }
 
+    /// Real by estimated work of ended jobs as a fraction of at most 1, with the prior.
+    pub(super) fn honesty(&self, capacity: i64) -> (i128, i128) {
+        let prior = i128::from(capacity) * i128::from(PRIOR_MS);
+        let told = self.estimated + prior;
+        ((self.real + prior).min(told), told)
+    }
+
     /// Computes the limit: `percent` of the largest `D(s)`.
     pub(super) fn measure(&mut self, jobs: &BTreeMap<I, Job>, capacity: i64, percent: i128, now: i64) {
         self.forget(now);

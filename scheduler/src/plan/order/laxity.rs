@@ -1,6 +1,6 @@
 //! Laxity: how long a job may still wait and yet finish when its fair share alone would have finished it.
 //!
-//! `due = submitted + K · T`, `T` its whole run time, `K = max(1, most jobs ever active / devices)`. `H = max(remaining work / devices,
+//! `due = submitted + K · T`, `T` its whole run time (estimates that were too long for others are taken to be so here), `K = max(1, most jobs ever active / devices)`. `H = max(remaining work / devices,
 //! longest remaining)` is the shortest time in which all can be done; who is longer than what is left of `1.05 · H` is urgent too, or the end of
 //! the last is late. `laxity = min(due − now − left, 1.05 · H − left) − (600 s if it runs)`. Without run times the
 //! largest lag behind the fair share goes first.
@@ -15,12 +15,24 @@ const STICKY_MS: i64 = 600_000;
 const STICKY_UNKNOWN_MS: i64 = 300_000;
 
 /// What laxities are measured against.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Horizon {
     /// Most jobs that were ever active at once.
     pub(super) most_active: usize,
     /// `H`, ms.
     all_ms: i64,
+    /// Real by estimated work of jobs that have ended, at most 1: estimates may have been too long.
+    pub(super) honest: (i128, i128),
+}
+
+impl Default for Horizon {
+    fn default() -> Self {
+        Self {
+            most_active: 0,
+            all_ms: 0,
+            honest: (1, 1),
+        }
+    }
 }
 
 impl Horizon {
@@ -47,7 +59,9 @@ impl Horizon {
             return narrow(-lag) - sticky;
         };
         let (active, devices) = self.shared(capacity);
-        let due = i128::from(attained + left) * active / devices - i128::from(waited + left);
+        let (real, told) = self.honest;
+        let whole = i128::from(attained) + i128::from(left) * real / told.max(1);
+        let due = whole * active / devices - i128::from(waited + left);
         let end = i128::from(self.all_ms) * SLACK_PERCENT / 100 - i128::from(left);
         narrow(due.min(end)) - if runs { STICKY_MS } else { 0 }
     }

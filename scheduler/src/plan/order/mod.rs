@@ -251,6 +251,7 @@ impl<I: Ord + Clone> OrderState<I> {
             self.promote(now);
         }
         if self.settings.rule == Rule::FinishTime {
+            self.horizon.honest = self.limit.honesty(self.capacity);
             self.horizon.measure(self.jobs.values(), self.capacity, now);
         }
     }

@@ -54,3 +54,17 @@ pub fn read(format: Format, path: &Path) -> Result<Trace> {
 pub fn load(path: &Path) -> Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
+
+/// Shockwave's jobs with the run times that they really have once their batch sizes grow, and told the static ones.
+pub fn shockwave_dynamic(path: &Path, per_job: &Path, run_set: &str, share: f64) -> Result<Trace> {
+    let mut trace = read(Format::Shockwave, path)?;
+    let isolated = shockwave::isolated(&load(per_job)?, run_set, share)
+        .with_context(|| per_job.display().to_string())?;
+    for job in &mut trace.jobs {
+        let index: usize = job.name.parse()?;
+        job.run_ms = *isolated
+            .get(&index)
+            .with_context(|| format!("{}: nothing about job {index}", per_job.display()))?;
+    }
+    Ok(trace)
+}
