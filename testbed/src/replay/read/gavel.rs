@@ -10,7 +10,8 @@ use crate::replay::{Job, Trace};
 /// Steps per second by kind of job and GPUs.
 pub(super) type Speeds = BTreeMap<(String, i64), f64>;
 
-pub(super) fn parse(text: &str, speeds: &Speeds) -> Result<Trace> {
+/// Jobs of kinds and sizes that were not measured are left out if `measured`, else they run at the speed of the largest smaller gang.
+pub(super) fn parse(text: &str, speeds: &Speeds, measured: bool) -> Result<Trace> {
     let mut jobs = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let fields: Vec<&str> = line.split('\t').collect();
@@ -21,7 +22,9 @@ pub(super) fn parse(text: &str, speeds: &Speeds) -> Result<Trace> {
         let kind = line.text(0, "job_type")?;
         let gpus = line.whole(6, "scale_factor", 1)?;
         let steps = line.number_from_zero(4, "total_steps")?;
-        // Larger gangs than were measured run at the speed of the largest.
+        if measured && !speeds.contains_key(&(kind.to_owned(), gpus)) {
+            continue;
+        }
         let speed = speeds
             .range((kind.to_owned(), 0)..=(kind.to_owned(), gpus))
             .next_back()
@@ -76,14 +79,14 @@ mod tests {
         let speeds =
             speeds(r#"{"v100": {"('LM (batch size 5)', 1)": {"null": 2.5}}}"#).expect("speeds");
         let line = "LM (batch size 5)\tcmd\t--steps\t1\t25\t3.5\t1";
-        let trace = parse(line, &speeds).expect("a trace");
+        let trace = parse(line, &speeds, true).expect("a trace");
         assert_eq!((trace.jobs[0].submit_ms, trace.jobs[0].run_ms), (3500, 10_000));
         for (text, words) in [
             (format!("{line}\nLM\tc"), "line 2"),
             (line.replace("LM", "XY"), "line 1: no throughput of \"XY"),
             (line.replace("\t25\t", "\tmany\t"), "line 1: total_steps \"many\""),
         ] {
-            let error = parse(&text, &speeds).expect_err(&text).to_string();
+            let error = parse(&text, &speeds, false).expect_err(&text).to_string();
             assert!(error.contains(words), "{error}");
         }
     }

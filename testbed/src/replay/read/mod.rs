@@ -34,16 +34,7 @@ pub enum Format {
 pub fn read(format: Format, path: &Path) -> Result<Trace> {
     let text = load(path)?;
     let trace = match format {
-        Format::Gavel => {
-            let folder = path.parent().and_then(Path::parent);
-            let speeds = folder
-                .unwrap_or_else(|| Path::new("."))
-                .join("simulation_throughputs.json");
-            gavel::parse(
-                &text,
-                &gavel::speeds(&load(&speeds)?).with_context(|| speeds.display().to_string())?,
-            )
-        }
+        Format::Gavel => return gavel_jobs(path, false),
         Format::Shockwave => shockwave::parse(&text),
         other => table::parse(other, &text),
     };
@@ -53,6 +44,16 @@ pub fn read(format: Format, path: &Path) -> Result<Trace> {
 /// The text of a file, or an error that names it.
 pub fn load(path: &Path) -> Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// Gavel's jobs; only those of which the throughput was measured, if `measured`: that is the set that published figures are about.
+pub fn gavel_jobs(path: &Path, measured: bool) -> Result<Trace> {
+    let folder = path.parent().and_then(Path::parent);
+    let table = folder
+        .unwrap_or_else(|| Path::new("."))
+        .join("simulation_throughputs.json");
+    let speeds = gavel::speeds(&load(&table)?).with_context(|| table.display().to_string())?;
+    gavel::parse(&load(path)?, &speeds, measured).with_context(|| path.display().to_string())
 }
 
 /// Shockwave's jobs with the run times that they really have once their batch sizes grow, and told the static ones.
