@@ -1,7 +1,7 @@
 //! Backfill behind reservations on nodes: EASY holds a start for the first job, conservative one for each.
 
 use crate::replay::drive::{Happened, Moves, Policy, World};
-use crate::replay::place::{Spot, take};
+use crate::replay::place::{Spot, give, take};
 
 /// For whom a start is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,9 @@ pub struct Backfill(pub Depth);
 
 impl Policy for Backfill {
     fn decide(&mut self, world: &World<'_>, _: &Happened) -> Moves {
+        if self.0 == Depth::Easy {
+            return easy(world);
+        }
         let mut plan = Timeline::new(world);
         let mut moves = Moves::default();
         for job in world.waiting {
@@ -28,13 +31,70 @@ impl Policy for Backfill {
                 moves.start.push((*job, spot));
                 continue;
             }
-            if self.0 == Depth::Easy && plan.reserved > 0 {
-                continue;
-            }
             plan.reserve(world, gpus, left);
         }
         moves
     }
+}
+
+/// One reservation: who comes later starts where it ends before, or beside it.
+fn easy(world: &World<'_>) -> Moves {
+    let mut moves = Moves::default();
+    let mut free = world.free.to_vec();
+    let mut held: Option<(i64, Vec<i64>)> = None;
+    for job in world.waiting {
+        let gpus = world.jobs[*job].gpus;
+        let left = world.told_left_ms(*job).unwrap_or(FOREVER);
+        let spot = match &held {
+            Some((shadow, later)) if world.now + left > *shadow => {
+                let least: Vec<i64> = free.iter().zip(later).map(|(now, then)| *now.min(then)).collect();
+                world.shape.spot(&least, gpus, |_| true)
+            }
+            _ => world.shape.spot(&free, gpus, |_| true),
+        };
+        if let Some(spot) = spot {
+            if let Some((shadow, later)) = &mut held
+                && world.now + left > *shadow
+            {
+                take(later, &spot);
+            }
+            take(&mut free, &spot);
+            moves.start.push((*job, spot));
+        } else if held.is_none() {
+            held = shadow(world, &free, &moves, gpus);
+        }
+        if free.iter().all(|free| *free == 0) {
+            break;
+        }
+    }
+    moves
+}
+
+/// When so many GPUs are free by the ends that are told, and what is free then beside them.
+fn shadow(world: &World<'_>, free: &[i64], moves: &Moves, gpus: i64) -> Option<(i64, Vec<i64>)> {
+    let running = world.running.iter().map(|job| (*job, &world.states[*job].spot));
+    let starting = moves.start.iter().map(|(job, spot)| (*job, spot));
+    let mut ends: Vec<(i64, usize, &Spot)> = running
+        .chain(starting)
+        .map(|(job, spot)| {
+            let from = world.states[job].useful_ms.max(world.now);
+            (from + world.told_left_ms(job).unwrap_or(FOREVER), job, spot)
+        })
+        .collect();
+    ends.sort_unstable();
+    let mut later = free.to_vec();
+    for (position, (end, _, spot)) in ends.iter().enumerate() {
+        give(&mut later, spot);
+        let more = ends.get(position + 1).is_some_and(|next| next.0 == *end);
+        if more {
+            continue;
+        }
+        if let Some(spot) = world.shape.spot(&later, gpus, |_| true) {
+            take(&mut later, &spot);
+            return Some((*end, later));
+        }
+    }
+    None
 }
 
 const FOREVER: i64 = i64::MAX / 8;
@@ -44,7 +104,6 @@ struct Timeline {
     now: i64,
     times: Vec<i64>,
     free: Vec<Vec<i64>>,
-    reserved: usize,
 }
 
 impl Timeline {
@@ -62,7 +121,6 @@ impl Timeline {
             now: world.now,
             times: vec![world.now],
             free: vec![world.free.to_vec()],
-            reserved: 0,
         };
         for (end, job) in ends {
             let mut next = plan.free[plan.free.len() - 1].clone();
@@ -95,7 +153,6 @@ impl Timeline {
     }
 
     fn reserve(&mut self, world: &World<'_>, gpus: i64, length: i64) {
-        self.reserved += 1;
         for at in 1..self.times.len() {
             if let Some(spot) = self.fits_at(world, at, gpus, length) {
                 self.occupy(at, length, &spot);
