@@ -21,6 +21,7 @@ mod needs;
 pub mod order;
 mod pick;
 mod planner;
+pub mod promise;
 mod request;
 mod reserve;
 mod spread;

@@ -12,7 +12,8 @@ use crate::replay::read::shockwave_dynamic;
 use crate::replay::sliced::Sliced;
 use crate::replay::told::Told;
 
-const TRACE: &str = "shockwave/120_0.2_5_100_40_25_0,0.5,0.5_0.6,0.3,0.09,0.01_multigpu_dynamic.trace";
+const TRACE: &str =
+    "shockwave/120_0.2_5_100_40_25_0,0.5,0.5_0.6,0.3,0.09,0.01_multigpu_dynamic.trace";
 const GPUS: i64 = 32;
 /// Jobs by GPUs: the authors' fair share.
 const SHARE: f64 = 120.0 / 32.0;
@@ -39,12 +40,25 @@ pub(super) fn run(args: &ReplayArgs) -> Result<()> {
     };
     Told::Exact.tell(&mut trace, 1);
     for (name, order) in [
-        ("Themis, greedy, known times", Order::Themis { factor: SHARE, lease_ms: ROUND_MS }),
+        (
+            "Themis, greedy, known times",
+            Order::Themis {
+                factor: SHARE,
+                lease_ms: ROUND_MS,
+            },
+        ),
         ("SRTF, known times", Order::Srtf),
-        ("LAS (Tiresias' queues)", Order::Las(vec![3_600_000, 36_000_000])),
+        (
+            "LAS (Tiresias' queues)",
+            Order::Las(vec![3_600_000, 36_000_000]),
+        ),
     ] {
         let outcome = drive(&trace, &setting, &mut Ordered::new(order, false))?;
-        table.run("shockwave 120", name, &Figures::of(&trace, &outcome, GPUS, Some(SHARE)));
+        table.run(
+            "shockwave 120",
+            name,
+            &Figures::of(&trace, &outcome, GPUS, Some(SHARE)),
+        );
     }
     for (told, words, most) in [
         (Some(Told::Exact), "known times", (0.8, 0.0, Some(22_000.0))),
@@ -61,11 +75,18 @@ pub(super) fn run(args: &ReplayArgs) -> Result<()> {
             age_limit_ms: None,
         };
         let by_event = Sliced::new(settings, GPUS).with(ROUND_MS, RESTART_MS, false);
-        for (how, mut policy) in [("", by_event.clone()), (", in rounds", by_event.in_rounds(ROUND_MS))] {
+        for (how, mut policy) in [
+            ("", by_event.clone()),
+            (", in rounds", by_event.in_rounds(ROUND_MS)),
+        ] {
             let policy: &mut dyn Policy = &mut policy;
             let outcome = drive(&told_trace, &setting, policy)?;
             let figures = Figures::of(&told_trace, &outcome, GPUS, Some(SHARE));
-            table.run("shockwave 120", &format!("ours, order alone, {words}{how}"), &figures);
+            table.run(
+                "shockwave 120",
+                &format!("ours, order alone, {words}{how}"),
+                &figures,
+            );
             if how.is_empty() {
                 targets(&mut table, words, &figures, most);
             }
@@ -75,10 +96,28 @@ pub(super) fn run(args: &ReplayArgs) -> Result<()> {
 }
 
 fn targets(table: &mut Table, words: &str, figures: &Figures, most: (f64, f64, Option<f64>)) {
-    let Fairness { worst, unfair_percent } = figures.fairness.unwrap_or_default();
-    table.at_most(format!("{words}: worst rho"), worst, most.0, "Shockwave 1.50, Themis 3.44");
-    table.at_most(format!("{words}: jobs with rho above 1.05, %"), unfair_percent, most.1, "Shockwave 4.2, Themis 21.7");
+    let Fairness {
+        worst,
+        unfair_percent,
+    } = figures.fairness.unwrap_or_default();
+    table.at_most(
+        format!("{words}: worst rho"),
+        worst,
+        most.0,
+        "Shockwave 1.50, Themis 3.44",
+    );
+    table.at_most(
+        format!("{words}: jobs with rho above 1.05, %"),
+        unfair_percent,
+        most.1,
+        "Shockwave 4.2, Themis 21.7",
+    );
     if let Some(most) = most.2 {
-        table.at_most(format!("{words}: makespan, s"), figures.makespan, most, "Shockwave 23,399; bound 20,518");
+        table.at_most(
+            format!("{words}: makespan, s"),
+            figures.makespan,
+            most,
+            "Shockwave 23,399; bound 20,518",
+        );
     }
 }

@@ -71,7 +71,11 @@ pub(super) fn ours(shape: &Shape, time_slicing: bool) -> Sliced {
 }
 
 fn muri(args: &ReplayArgs, table: &mut Table) -> Result<()> {
-    for (name, file, nodes) in [("muri ct", "cluster_trace", 8), ("muri t1", "trace1", 18), ("muri t2", "trace2", 48)] {
+    for (name, file, nodes) in [
+        ("muri ct", "cluster_trace", 8),
+        ("muri t1", "trace1", 18),
+        ("muri t2", "trace2", 48),
+    ] {
         let path = args.traces.join(format!("muri/{file}.csv"));
         let mut trace = read(Format::Muri, &path)?;
         let shape = Shape::uniform(nodes, 8);
@@ -81,21 +85,43 @@ fn muri(args: &ReplayArgs, table: &mut Table) -> Result<()> {
             Ok(figures)
         };
         let fifo = take("FIFO", 0, &mut Ordered::new(Order::Fifo, false))?;
-        take("FIFO, skip what does not fit", 0, &mut Ordered::new(Order::FifoSkip, false))?;
+        take(
+            "FIFO, skip what does not fit",
+            0,
+            &mut Ordered::new(Order::FifoSkip, false),
+        )?;
         take("SJF", 0, &mut Ordered::new(Order::Sjf, false))?;
         take("SRTF", 0, &mut Ordered::new(Order::Srtf, false))?;
         let placed = take("SRSF", 0, &mut Ordered::new(Order::Srsf, false))?;
         let moved = take("SRSF, with moves", 0, &mut Ordered::new(Order::Srsf, true))?;
         let las = vec![3_600_000, 36_000_000];
-        take("Tiresias (2D-LAS), with moves", RESTART_MS, &mut Ordered::new(Order::Las(las), true))?;
+        take(
+            "Tiresias (2D-LAS), with moves",
+            RESTART_MS,
+            &mut Ordered::new(Order::Las(las), true),
+        )?;
         let easy = take("EASY", 0, &mut Backfill(Depth::Easy))?;
         if nodes == 8 {
             take("conservative", 0, &mut Backfill(Depth::Conservative))?;
-            must_match("mean JCT of SRSF on Muri's testbed trace", placed.jct.mean, SRSF, 1.0)?;
-            must_match("mean JCT of FIFO on Muri's testbed trace", fifo.jct.mean, FIFO, 1.0)?;
+            must_match(
+                "mean JCT of SRSF on Muri's testbed trace",
+                placed.jct.mean,
+                SRSF,
+                1.0,
+            )?;
+            must_match(
+                "mean JCT of FIFO on Muri's testbed trace",
+                fifo.jct.mean,
+                FIFO,
+                1.0,
+            )?;
         }
         // The better of the two is the bar.
-        let srsf = if placed.jct.mean < moved.jct.mean { &placed } else { &moved };
+        let srsf = if placed.jct.mean < moved.jct.mean {
+            &placed
+        } else {
+            &moved
+        };
         for (told, words, most) in [
             (Told::Exact, "known", (1.13, 1.15)),
             (Told::Times(10.0), "estimates × 10", (1.15, 1.2)),
@@ -107,23 +133,59 @@ fn muri(args: &ReplayArgs, table: &mut Table) -> Result<()> {
             compare(table, name, words, &figures, srsf, &easy, most);
             if told == Told::Exact {
                 let ratio = figures.preemptions as f64 / srsf.preemptions.max(1) as f64;
-                table.at_most(format!("{name}, known: evictions / SRSF's"), ratio, 1.35, "");
-                table.at_most(format!("{name}, known: lost, % of the work"), figures.lost_percent, 0.2, "");
+                table.at_most(
+                    format!("{name}, known: evictions / SRSF's"),
+                    ratio,
+                    1.35,
+                    "",
+                );
+                table.at_most(
+                    format!("{name}, known: lost, % of the work"),
+                    figures.lost_percent,
+                    0.2,
+                    "",
+                );
             }
         }
         Told::Exact.tell(&mut trace, 1);
         let figures = measure(&trace, &shape, RESTART_MS, &mut ours(&shape, false))?;
         table.run(name, "ours, thin placement, no eviction", &figures);
-        compare(table, name, "no eviction", &figures, srsf, &easy, (1.7, 1.15));
+        compare(
+            table,
+            name,
+            "no eviction",
+            &figures,
+            srsf,
+            &easy,
+            (1.7, 1.15),
+        );
     }
     Ok(())
 }
 
-fn compare(table: &mut Table, trace: &str, words: &str, ours: &Figures, srsf: &Figures, easy: &Figures, most: (f64, f64)) {
+fn compare(
+    table: &mut Table,
+    trace: &str,
+    words: &str,
+    ours: &Figures,
+    srsf: &Figures,
+    easy: &Figures,
+    most: (f64, f64),
+) {
     let others = format!("EASY {:.2}", easy.jct.mean / srsf.jct.mean);
-    table.at_most(format!("{trace}, {words}: mean JCT / SRSF's"), ours.jct.mean / srsf.jct.mean, most.0, others);
+    table.at_most(
+        format!("{trace}, {words}: mean JCT / SRSF's"),
+        ours.jct.mean / srsf.jct.mean,
+        most.0,
+        others,
+    );
     let others = format!("SRSF {:.2}", srsf.wait.max / easy.wait.max);
-    table.at_most(format!("{trace}, {words}: longest wait / EASY's"), ours.wait.max / easy.wait.max, most.1, others);
+    table.at_most(
+        format!("{trace}, {words}: longest wait / EASY's"),
+        ours.wait.max / easy.wait.max,
+        most.1,
+        others,
+    );
 }
 
 /// The virtual clusters one by one: nothing was tuned on them.
@@ -134,10 +196,17 @@ fn gavel(args: &ReplayArgs, table: &mut Table) -> Result<()> {
         let shape = Shape::uniform(nodes, 8);
         let placed = measure(&trace, &shape, 0, &mut Ordered::new(Order::Srsf, false))?;
         let moved = measure(&trace, &shape, 0, &mut Ordered::new(Order::Srsf, true))?;
-        let srsf = if placed.jct.mean < moved.jct.mean { &placed } else { &moved };
+        let srsf = if placed.jct.mean < moved.jct.mean {
+            &placed
+        } else {
+            &moved
+        };
         let easy = measure(&trace, &shape, 0, &mut Backfill(Depth::Easy))?;
         let figures = measure(&trace, &shape, RESTART_MS, &mut ours(&shape, true))?;
-        let (mean, wait) = (figures.jct.mean / srsf.jct.mean, figures.wait.max / easy.wait.max);
+        let (mean, wait) = (
+            figures.jct.mean / srsf.jct.mean,
+            figures.wait.max / easy.wait.max,
+        );
         both += u32::from(mean <= 1.1305 && wait <= 1.1505);
         table.run(&format!("gavel {name}"), "SRSF", srsf);
         table.run(&format!("gavel {name}"), "EASY", &easy);
@@ -147,7 +216,12 @@ fn gavel(args: &ReplayArgs, table: &mut Table) -> Result<()> {
             &figures,
         );
     }
-    table.at_least("11 Gavel VCs one by one: with mean ≤ 1.13 and wait ≤ 1.15", f64::from(both), 9.0, "model: 7 of 11");
+    table.at_least(
+        "11 Gavel VCs one by one: with mean ≤ 1.13 and wait ≤ 1.15",
+        f64::from(both),
+        9.0,
+        "model: 7 of 11",
+    );
     Ok(())
 }
 
@@ -187,6 +261,11 @@ fn flood(table: &mut Table) -> Result<()> {
     table.run("flood", "SRSF", &srsf);
     table.run("flood", "ours, thin placement, known", &figures);
     let others = format!("SRSF {:.1}", srsf.wait.max / easy.wait.max);
-    table.at_most("flood of 1-GPU jobs: longest wait / EASY's", figures.wait.max / easy.wait.max, 2.5, others);
+    table.at_most(
+        "flood of 1-GPU jobs: longest wait / EASY's",
+        figures.wait.max / easy.wait.max,
+        2.5,
+        others,
+    );
     Ok(())
 }

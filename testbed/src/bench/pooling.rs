@@ -4,11 +4,11 @@ use anyhow::Result;
 
 use super::jct::{CLUSTERS, measure, ours};
 use super::table::{ReplayArgs, Table};
+use crate::replay::Trace;
 use crate::replay::baseline::{Backfill, Depth, Order, Ordered};
 use crate::replay::drive::Policy;
 use crate::replay::place::Shape;
 use crate::replay::read::gavel_jobs;
-use crate::replay::Trace;
 
 /// A policy for so large a fleet, and what a restart costs it.
 struct Kind {
@@ -18,11 +18,31 @@ struct Kind {
 }
 
 const KINDS: [Kind; 5] = [
-    Kind { name: "EASY", restart_ms: 0, make: |_| Box::new(Backfill(Depth::Easy)) },
-    Kind { name: "SRSF", restart_ms: 0, make: |_| Box::new(Ordered::new(Order::Srsf, false)) },
-    Kind { name: "SRSF, with moves", restart_ms: 0, make: |_| Box::new(Ordered::new(Order::Srsf, true)) },
-    Kind { name: "ours, thin placement, no moves", restart_ms: 60_000, make: |shape| Box::new(ours(shape, true).with(600_000, 60_000, false)) },
-    Kind { name: "ours, thin placement", restart_ms: 60_000, make: |shape| Box::new(ours(shape, true)) },
+    Kind {
+        name: "EASY",
+        restart_ms: 0,
+        make: |_| Box::new(Backfill(Depth::Easy)),
+    },
+    Kind {
+        name: "SRSF",
+        restart_ms: 0,
+        make: |_| Box::new(Ordered::new(Order::Srsf, false)),
+    },
+    Kind {
+        name: "SRSF, with moves",
+        restart_ms: 0,
+        make: |_| Box::new(Ordered::new(Order::Srsf, true)),
+    },
+    Kind {
+        name: "ours, thin placement, no moves",
+        restart_ms: 60_000,
+        make: |shape| Box::new(ours(shape, true).with(600_000, 60_000, false)),
+    },
+    Kind {
+        name: "ours, thin placement",
+        restart_ms: 60_000,
+        make: |shape| Box::new(ours(shape, true)),
+    },
 ];
 
 pub(super) fn run(args: &ReplayArgs) -> Result<()> {
@@ -39,7 +59,10 @@ fn easy_set(args: &ReplayArgs, table: &mut Table) -> Result<()> {
     let pool = Shape::clusters(&sizes);
     for kind in &KINDS {
         let (pinned, pooled) = (pinned(&parts, &sizes, kind)?, pooled(&parts, &pool, kind)?);
-        table.note(format!("304 GPUs, {}: mean wait pinned {pinned:.0} s, pooled {pooled:.0} s", kind.name));
+        table.note(format!(
+            "304 GPUs, {}: mean wait pinned {pinned:.0} s, pooled {pooled:.0} s",
+            kind.name
+        ));
         let gain = 100.0 * (1.0 - pooled / pinned);
         let what = format!("304 GPUs, gain in mean wait, %: {}", kind.name);
         match kind.name {
@@ -55,14 +78,24 @@ fn easy_set(args: &ReplayArgs, table: &mut Table) -> Result<()> {
 /// 48 nodes and gangs of up to 64 GPUs: what of the gain stays where no gang runs across clusters.
 fn hard_set(args: &ReplayArgs, table: &mut Table) -> Result<()> {
     let (parts, sizes) = load(args, true)?;
-    let (pool, ideal) = (Shape::clusters(&sizes), Shape::uniform(sizes.iter().sum(), 8));
+    let (pool, ideal) = (
+        Shape::clusters(&sizes),
+        Shape::uniform(sizes.iter().sum(), 8),
+    );
     for kind in KINDS.iter().filter(|kind| kind.name.starts_with("ours")) {
         let pinned = pinned(&parts, &sizes, kind)?;
         let (pooled, ideal) = (pooled(&parts, &pool, kind)?, pooled(&parts, &ideal, kind)?);
         table.note(format!("384 GPUs with gangs, {}: mean wait pinned {pinned:.0}, pool {pooled:.0}, ideal {ideal:.0} s", kind.name));
-        let bound = if kind.name.ends_with("no moves") { 96.0 } else { 98.0 };
+        let bound = if kind.name.ends_with("no moves") {
+            96.0
+        } else {
+            98.0
+        };
         table.at_least(
-            format!("384 GPUs with gangs, share of the gain that stays, %: {}", kind.name),
+            format!(
+                "384 GPUs with gangs, share of the gain that stays, %: {}",
+                kind.name
+            ),
             100.0 * (pinned - pooled) / (pinned - ideal),
             bound,
             "emptiest node first 29",
@@ -102,5 +135,9 @@ fn pinned(parts: &[Trace], sizes: &[usize], kind: &Kind) -> Result<f64> {
 
 fn pooled(parts: &[Trace], shape: &Shape, kind: &Kind) -> Result<f64> {
     let all = Trace::new(parts.iter().flat_map(|part| part.jobs.clone()).collect());
-    Ok(measure(&all, shape, kind.restart_ms, &mut *(kind.make)(shape))?.wait.mean)
+    Ok(
+        measure(&all, shape, kind.restart_ms, &mut *(kind.make)(shape))?
+            .wait
+            .mean,
+    )
 }

@@ -94,19 +94,35 @@ impl Table {
     }
 
     /// A figure that must not be above a bound.
-    pub fn at_most(&mut self, what: impl Into<String>, ours: f64, bound: f64, others: impl Into<String>) {
+    pub fn at_most(
+        &mut self,
+        what: impl Into<String>,
+        ours: f64,
+        bound: f64,
+        others: impl Into<String>,
+    ) {
         self.target(what.into(), ours, bound, false, others.into());
     }
 
     /// A figure that must not be below a bound.
-    pub fn at_least(&mut self, what: impl Into<String>, ours: f64, bound: f64, others: impl Into<String>) {
+    pub fn at_least(
+        &mut self,
+        what: impl Into<String>,
+        ours: f64,
+        bound: f64,
+        others: impl Into<String>,
+    ) {
         self.target(what.into(), ours, bound, true, others.into());
     }
 
     fn target(&mut self, what: String, ours: f64, bound: f64, at_least: bool, others: String) {
         // What is printed is what is compared.
         let ours = (ours * 1000.0).round() / 1000.0;
-        let reached = if at_least { ours >= bound } else { ours <= bound };
+        let reached = if at_least {
+            ours >= bound
+        } else {
+            ours <= bound
+        };
         self.targets.push(Target {
             what,
             ours,
@@ -128,12 +144,24 @@ impl Table {
         }
         out!(
             "{:<16} {:<34} {:>10} {:>9} {:>10} {:>10} {:>10} {:>10} {:>7} {:>8}",
-            "trace", "policy", "mean JCT", "p50", "p95", "p99", "max wait", "makespan", "evicted", "lost"
+            "trace",
+            "policy",
+            "mean JCT",
+            "p50",
+            "p95",
+            "p99",
+            "max wait",
+            "makespan",
+            "evicted",
+            "lost"
         );
         for run in &self.runs {
             let one = &run.figures;
             let fairness = one.fairness.map_or(String::new(), |fairness| {
-                format!("  rho {:.3}, {:.1} % unfair", fairness.worst, fairness.unfair_percent)
+                format!(
+                    "  rho {:.3}, {:.1} % unfair",
+                    fairness.worst, fairness.unfair_percent
+                )
             });
             out!(
                 "{:<16} {:<34} {:>10.0} {:>9.0} {:>10.0} {:>10.0} {:>10.0} {:>10.0} {:>7} {:>7.3}%{fairness}",
@@ -162,7 +190,11 @@ impl Table {
             );
         }
         let reached = self.targets.iter().filter(|target| target.reached).count();
-        out!("{}: {reached} of {} targets reached", self.bench, self.targets.len());
+        out!(
+            "{}: {reached} of {} targets reached",
+            self.bench,
+            self.targets.len()
+        );
         Ok(())
     }
 }
@@ -171,7 +203,9 @@ impl Table {
 pub fn must_match(what: &str, ours: f64, published: f64, percent: f64) -> Result<()> {
     let off = 100.0 * (ours - published).abs() / published;
     if off > percent {
-        bail!("the harness is wrong: {what} is {ours:.0}, published {published:.0}, {off:.2} % off");
+        bail!(
+            "the harness is wrong: {what} is {ours:.0}, published {published:.0}, {off:.2} % off"
+        );
     }
     Ok(())
 }

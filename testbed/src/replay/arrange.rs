@@ -107,7 +107,11 @@ impl<'a> Trial<'a> {
             free: world.free.to_vec(),
             placed: world.running.iter().map(here).collect(),
             displaced: BTreeSet::new(),
-            spare: rules.hold.iter().flat_map(|hold| hold.spare.iter().copied()).collect(),
+            spare: rules
+                .hold
+                .iter()
+                .flat_map(|hold| hold.spare.iter().copied())
+                .collect(),
         }
     }
 
@@ -138,12 +142,22 @@ impl<'a> Trial<'a> {
             return self.start(hold.job, spot);
         }
         let mut free = self.free.clone();
-        let before: BTreeSet<usize> = order.iter().copied().take_while(|job| *job != hold.job).collect();
+        let before: BTreeSet<usize> = order
+            .iter()
+            .copied()
+            .take_while(|job| *job != hold.job)
+            .collect();
         let mut gone = Vec::new();
         // The last in the order go first.
         for job in order.iter().rev() {
-            let Some(spot) = self.placed.get(job) else { continue };
-            let short = |node: usize| hold.spot.iter().any(|(held, gpus)| *held == node && free[node] < *gpus);
+            let Some(spot) = self.placed.get(job) else {
+                continue;
+            };
+            let short = |node: usize| {
+                hold.spot
+                    .iter()
+                    .any(|(held, gpus)| *held == node && free[node] < *gpus)
+            };
             let stays = self.rules.protected.contains(job) || before.contains(job);
             if !stays && spot.iter().any(|(node, _)| short(*node)) {
                 give(&mut free, spot);
@@ -161,7 +175,9 @@ impl<'a> Trial<'a> {
 
     /// Whether a job may start on a node: held nodes are for those who end before.
     fn open(&self, job: usize, node: usize) -> bool {
-        let Some(hold) = &self.rules.hold else { return true };
+        let Some(hold) = &self.rules.hold else {
+            return true;
+        };
         if hold.job == job || self.placed.contains_key(&hold.job) {
             return true;
         }
@@ -170,15 +186,24 @@ impl<'a> Trial<'a> {
     }
 
     fn ends_before_hold(&self, job: usize) -> bool {
-        let Some(hold) = &self.rules.hold else { return true };
-        let restart = if self.world.states[job].stops > 0 || !self.world.states[job].spot.is_empty() { 60_000 } else { 0 };
+        let Some(hold) = &self.rules.hold else {
+            return true;
+        };
+        let restart = if self.world.states[job].stops > 0 || !self.world.states[job].spot.is_empty()
+        {
+            60_000
+        } else {
+            0
+        };
         let left = self.world.told_left_ms(job);
         left.is_some_and(|left| self.world.now + left + restart <= hold.at_ms)
     }
 
     fn spot(&self, job: usize) -> Option<Spot> {
         let gpus = self.world.jobs[job].gpus;
-        self.world.shape.spot(&self.free, gpus, |node| self.open(job, node))
+        self.world
+            .shape
+            .spot(&self.free, gpus, |node| self.open(job, node))
     }
 
     fn put_free(&mut self, job: usize) {
@@ -190,7 +215,8 @@ impl<'a> Trial<'a> {
     fn put(&mut self, job: usize) {
         if let Some(spot) = self.spot(job) {
             self.start(job, spot);
-        } else if self.rules.moves && self.world.jobs[job].gpus >= 4
+        } else if self.rules.moves
+            && self.world.jobs[job].gpus >= 4
             && let Some(spot) = self.clear(job)
         {
             self.start(job, spot);
@@ -205,7 +231,11 @@ impl<'a> Trial<'a> {
         let mut by_node: Vec<Vec<usize>> = vec![Vec::new(); shape.gpus.len()];
         for (other, spot) in &self.placed {
             let small = self.world.jobs[*other].gpus < largest && spot.len() == 1;
-            if small && self.world.running.contains(other) && !self.rules.protected.contains(other) && !self.displaced.contains(other) {
+            if small
+                && self.world.running.contains(other)
+                && !self.rules.protected.contains(other)
+                && !self.displaced.contains(other)
+            {
                 by_node[spot[0].0].push(*other);
             }
         }
@@ -232,8 +262,11 @@ impl<'a> Trial<'a> {
             let inside = |node: &usize| shape.cluster[*node] == cluster;
             let mut full: Vec<(i64, usize, Vec<usize>)> = Vec::new();
             if whole > 0 {
-                full = (0..self.free.len()).filter(inside).filter(|node| shape.gpus[*node] == largest)
-                    .filter_map(|node| price(node, largest).map(|(cost, gone)| (cost, node, gone))).collect();
+                full = (0..self.free.len())
+                    .filter(inside)
+                    .filter(|node| shape.gpus[*node] == largest)
+                    .filter_map(|node| price(node, largest).map(|(cost, gone)| (cost, node, gone)))
+                    .collect();
                 full.sort();
                 full.truncate(usize::try_from(whole).unwrap_or(usize::MAX));
                 if i64::try_from(full.len()).unwrap_or(0) < whole {
@@ -241,9 +274,11 @@ impl<'a> Trial<'a> {
                 }
             }
             if wanted > 0 {
-                let rest = (0..self.free.len()).filter(inside)
+                let rest = (0..self.free.len())
+                    .filter(inside)
                     .filter(|node| full.iter().all(|one| one.1 != *node))
-                    .filter_map(|node| price(node, wanted).map(|(cost, gone)| (cost, node, gone))).min();
+                    .filter_map(|node| price(node, wanted).map(|(cost, gone)| (cost, node, gone)))
+                    .min();
                 match rest {
                     Some(rest) => full.push(rest),
                     None => continue,
@@ -253,7 +288,14 @@ impl<'a> Trial<'a> {
             if best.as_ref().is_none_or(|(least, _, _)| cost < *least) {
                 let last = full.len() - 1;
                 let part = |(at, one): (usize, &(i64, usize, Vec<usize>))| {
-                    (one.1, if wanted > 0 && at == last { wanted } else { largest })
+                    (
+                        one.1,
+                        if wanted > 0 && at == last {
+                            wanted
+                        } else {
+                            largest
+                        },
+                    )
                 };
                 let spot = full.iter().enumerate().map(part).collect();
                 best = Some((cost, spot, full.into_iter().flat_map(|one| one.2).collect()));

@@ -181,8 +181,13 @@ pub fn drive(trace: &Trace, setting: &Setting, policy: &mut dyn Policy) -> Resul
         };
         let moves = policy.decide(&world, &happened);
         outcome.decisions += 1;
-        let idle = happened.arrived.is_empty() && happened.ended.is_empty() && moves.start.is_empty();
-        idle_timers = if idle && running.is_empty() { idle_timers + 1 } else { 0 };
+        let idle =
+            happened.arrived.is_empty() && happened.ended.is_empty() && moves.start.is_empty();
+        idle_timers = if idle && running.is_empty() {
+            idle_timers + 1
+        } else {
+            0
+        };
         if idle_timers > 10_000 {
             bail!("{} jobs wait and nothing runs at {now} ms", waiting.len());
         }
@@ -209,7 +214,11 @@ pub fn drive(trace: &Trace, setting: &Setting, policy: &mut dyn Policy) -> Resul
                 bail!("job {job} is started at {now} ms on {spot:?}, where it does not fit");
             }
             let state = &mut states[job];
-            let restart = if state.stops > 0 { setting.restart_ms } else { 0 };
+            let restart = if state.stops > 0 {
+                setting.restart_ms
+            } else {
+                0
+            };
             state.started_ms = now;
             state.useful_ms = now + restart;
             state.spot = spot;

@@ -75,7 +75,12 @@ impl Sliced {
     fn hold(&mut self, world: &World<'_>, order: &[usize], blocked: bool) {
         let first = self.state.holder().copied();
         // With time slicing a hold sticks: it falls due when the last protected one may be stopped.
-        if self.settings.time_slicing && self.hold.as_ref().is_some_and(|hold| Some(hold.job) == first) {
+        if self.settings.time_slicing
+            && self
+                .hold
+                .as_ref()
+                .is_some_and(|hold| Some(hold.job) == first)
+        {
             return;
         }
         self.hold = first
@@ -85,7 +90,11 @@ impl Sliced {
 
     /// Where and when so many GPUs are released first by those who may not be stopped for it.
     fn earliest(&self, world: &World<'_>, order: &[usize], job: usize) -> Option<Hold> {
-        let before: Vec<usize> = order.iter().copied().take_while(|one| *one != job).collect();
+        let before: Vec<usize> = order
+            .iter()
+            .copied()
+            .take_while(|one| *one != job)
+            .collect();
         let mut free = world.shape.gpus.clone();
         let mut releases: Vec<(i64, Spot)> = Vec::new();
         for other in world.running {
@@ -111,7 +120,12 @@ impl Sliced {
             if let Some(spot) = world.shape.spot(&free, gpus, |_| true) {
                 let over = |(node, gpus): &(usize, i64)| (*node, free[*node] - gpus);
                 let spare = spot.iter().map(over).collect();
-                return Some(Hold { job, spot, spare, at_ms });
+                return Some(Hold {
+                    job,
+                    spot,
+                    spare,
+                    at_ms,
+                });
             }
         }
         None
@@ -129,7 +143,11 @@ impl Policy for Sliced {
         }
         self.state.advance(world.now);
         let order = self.state.order();
-        if self.hold.as_ref().is_some_and(|hold| !world.waiting.contains(&hold.job)) {
+        if self
+            .hold
+            .as_ref()
+            .is_some_and(|hold| !world.waiting.contains(&hold.job))
+        {
             self.hold = None;
         }
         let protects = |job: &&usize| !self.settings.time_slicing || self.state.is_protected(job);

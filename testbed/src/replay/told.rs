@@ -27,7 +27,10 @@ impl Told {
     /// Reads `exact`, `times:10`, `uniform:3`, `lognormal:0.7`, `history:50`, `none`.
     pub fn parse(text: &str) -> Result<Self> {
         let (kind, number) = text.split_once(':').unwrap_or((text, ""));
-        let value: Option<f64> = number.parse().ok().filter(|value| (0.0..=1e6).contains(value));
+        let value: Option<f64> = number
+            .parse()
+            .ok()
+            .filter(|value| (0.0..=1e6).contains(value));
         Ok(match (kind, value) {
             ("exact", None) if number.is_empty() => Self::Exact,
             ("none", None) if number.is_empty() => Self::Nothing,
@@ -53,13 +56,14 @@ impl Told {
                 Self::Exact => Some(job.run_ms),
                 Self::Times(factor) => Some(scaled(job.run_ms, factor)),
                 Self::Uniform(most) => Some(scaled(job.run_ms, 1.0 + (most - 1.0) * draws.next())),
-                Self::Lognormal(sigma) => {
-                    Some(scaled(job.run_ms, (sigma * draws.normal()).exp()))
-                }
+                Self::Lognormal(sigma) => Some(scaled(job.run_ms, (sigma * draws.normal()).exp())),
                 Self::History(percent) => {
                     let known = history.entry(job.gpus).or_default();
                     let last = known.len().saturating_sub(1);
-                    let told = known.get(last * percent / 100).copied().unwrap_or(3_600_000);
+                    let told = known
+                        .get(last * percent / 100)
+                        .copied()
+                        .unwrap_or(3_600_000);
                     known.insert(known.partition_point(|one| *one < job.run_ms), job.run_ms);
                     Some(told.max(1))
                 }
@@ -118,7 +122,15 @@ mod tests {
     fn words() {
         assert_eq!(Told::parse("times:10").expect("times"), Told::Times(10.0));
         assert_eq!(Told::parse("history:90").expect("p90"), Told::History(90));
-        for wrong in ["", "exact:1", "times", "times:-1", "lognormal:x", "history:101", "uniform:0.5"] {
+        for wrong in [
+            "",
+            "exact:1",
+            "times",
+            "times:-1",
+            "lognormal:x",
+            "history:101",
+            "uniform:0.5",
+        ] {
             assert!(Told::parse(wrong).is_err(), "{wrong}");
         }
     }

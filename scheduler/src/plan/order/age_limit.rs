@@ -123,27 +123,46 @@ impl<I: Ord + Clone> AgeLimit<I> {
     }
 
     /// Computes the limit: `percent` of the largest `D(s)`.
-    pub(super) fn measure(&mut self, jobs: &BTreeMap<I, Job>, capacity: i64, percent: i128, now: i64) {
+    pub(super) fn measure(
+        &mut self,
+        jobs: &BTreeMap<I, Job>,
+        capacity: i64,
+        percent: i128,
+        now: i64,
+    ) {
         self.forget(now);
         let capacity = i128::from(capacity);
         let prior = capacity * i128::from(PRIOR_MS);
         let work = |id: &I, facts: &Facts| -> i128 {
             let size = i128::from(facts.size);
-            let attained = jobs.get(id).map_or(0, |job| i128::from(job.attained_ms(now)));
+            let attained = jobs
+                .get(id)
+                .map_or(0, |job| i128::from(job.attained_ms(now)));
             let expected = match facts.runtime_ms {
-                Some(told) => i128::from(told) * (self.real + prior) / (self.estimated + prior).max(1),
+                Some(told) => {
+                    i128::from(told) * (self.real + prior) / (self.estimated + prior).max(1)
+                }
                 None => self.expected_ms(facts.size, attained),
             };
             size * expected.max(attained)
         };
-        let mut submitted: i128 = self.base + self.old.iter().map(|(id, facts)| work(id, facts)).sum::<i128>();
+        let mut submitted: i128 = self.base
+            + self
+                .old
+                .iter()
+                .map(|(id, facts)| work(id, facts))
+                .sum::<i128>();
         let mut most: i128 = 0;
         for record in &self.records {
-            submitted += record.real.unwrap_or_else(|| work(&record.id, &record.facts));
+            submitted += record
+                .real
+                .unwrap_or_else(|| work(&record.id, &record.facts));
             most = most.max(submitted - record.served);
         }
         let limit = most * percent / 100 / capacity;
-        self.limit_ms = i64::try_from(limit).unwrap_or(i64::MAX).max(LEAST_AGE_LIMIT_MS);
+        self.limit_ms = i64::try_from(limit)
+            .unwrap_or(i64::MAX)
+            .max(LEAST_AGE_LIMIT_MS);
     }
 
     /// Mean run time of those ended ones of the same size that ran longer than this; twice as long where there is none.

@@ -36,7 +36,12 @@ impl Default for Horizon {
 }
 
 impl Horizon {
-    pub(super) fn measure<'a>(&mut self, jobs: impl Iterator<Item = &'a Job>, capacity: i64, now: i64) {
+    pub(super) fn measure<'a>(
+        &mut self,
+        jobs: impl Iterator<Item = &'a Job>,
+        capacity: i64,
+        now: i64,
+    ) {
         let (mut work, mut longest) = (0_i128, 0_i64);
         for job in jobs {
             let left = job.left_ms(now).unwrap_or(0);

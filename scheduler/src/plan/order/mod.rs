@@ -240,11 +240,13 @@ impl<I: Ord + Clone> OrderState<I> {
         if due {
             self.ticked_ms = Some(now);
             if self.settings.rule == Rule::Size && self.settings.age_limit_ms.is_none() {
-                let factor = self.factor_percent.unwrap_or(if self.settings.time_slicing {
-                    SLICED_PERCENT
-                } else {
-                    WHOLE_PERCENT
-                });
+                let factor = self
+                    .factor_percent
+                    .unwrap_or(if self.settings.time_slicing {
+                        SLICED_PERCENT
+                    } else {
+                        WHOLE_PERCENT
+                    });
                 self.limit
                     .measure(&self.jobs, self.capacity, factor.into(), now);
             }
@@ -303,7 +305,10 @@ impl<I: Ord + Clone> OrderState<I> {
     pub fn holder(&self) -> Option<&I> {
         let first = || {
             let whole = self.settings.rule == Rule::Size && !self.settings.time_slicing;
-            let waiting = self.jobs.iter().filter(|(_, job)| whole && job.useful_ms.is_none());
+            let waiting = self
+                .jobs
+                .iter()
+                .filter(|(_, job)| whole && job.useful_ms.is_none());
             waiting
                 .min_by_key(|(id, job)| (self.turn_of(id, job), (*id).clone()))
                 .map(|(id, _)| id)
@@ -313,7 +318,11 @@ impl<I: Ord + Clone> OrderState<I> {
 
     /// The promoted one that is first and does not run.
     pub fn first_promoted(&self) -> Option<&I> {
-        let waits = |id: &&I| self.jobs.get(*id).is_some_and(|job| job.useful_ms.is_none());
+        let waits = |id: &&I| {
+            self.jobs
+                .get(*id)
+                .is_some_and(|job| job.useful_ms.is_none())
+        };
         self.promoted
             .keys()
             .filter(waits)
@@ -386,9 +395,10 @@ impl<I: Ord + Clone> OrderState<I> {
             return;
         };
         let waited = |job: &Job| now - job.facts.submitted_ms - job.attained_ms(now);
-        let due = self.jobs.iter().filter(|(id, job)| {
-            waited(job) >= limit && !self.promoted.contains_key(*id)
-        });
+        let due = self
+            .jobs
+            .iter()
+            .filter(|(id, job)| waited(job) >= limit && !self.promoted.contains_key(*id));
         let due: Vec<(I, i64)> = due
             // The one that crossed the limit first goes first.
             .map(|(id, job)| (id.clone(), now - (waited(job) - limit)))

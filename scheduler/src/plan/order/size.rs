@@ -43,7 +43,9 @@ pub(super) fn next_class_ms(job: &Job, now: i64) -> Option<i64> {
 }
 
 fn class_of(work: i64) -> i64 {
-    let units = u64::try_from(work).unwrap_or(0).div_ceil(FIRST_CLASS.unsigned_abs());
+    let units = u64::try_from(work)
+        .unwrap_or(0)
+        .div_ceil(FIRST_CLASS.unsigned_abs());
     i64::from(units.max(1).next_power_of_two().trailing_zeros())
 }
 
@@ -53,7 +55,16 @@ mod tests {
 
     #[test]
     fn classes_are_powers_of_two() {
-        for (seconds, class) in [(0, 0), (1, 0), (60, 0), (61, 1), (120, 1), (121, 2), (240, 2), (3600, 6)] {
+        for (seconds, class) in [
+            (0, 0),
+            (1, 0),
+            (60, 0),
+            (61, 1),
+            (120, 1),
+            (121, 2),
+            (240, 2),
+            (3600, 6),
+        ] {
             assert_eq!(class_of(seconds * 1000 * DEVICE), class, "{seconds}");
         }
         assert_eq!(class_of(-5), 0);

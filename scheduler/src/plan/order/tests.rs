@@ -69,7 +69,12 @@ fn the_minimum_run_time_counts_useful_work() {
     state.submit("long", facts(0, 1, Some(10 * HOUR)));
     state.submit("short", facts(0, 1, Some(1000)));
     state.start(&"long", 60_000);
-    for (now, protected) in [(0, true), (600_000, true), (659_999, true), (660_000, false)] {
+    for (now, protected) in [
+        (0, true),
+        (600_000, true),
+        (659_999, true),
+        (660_000, false),
+    ] {
         state.advance(now);
         assert_eq!(state.is_protected(&"long"), protected, "{now}");
         assert_eq!(state.may_replace(&"short", &"long"), !protected, "{now}");
@@ -87,7 +92,11 @@ fn who_waits_too_long_is_promoted_until_it_ends() {
     assert_eq!(state.first_promoted(), None);
     state.advance(3 * HOUR);
     assert_eq!(state.first_promoted(), Some(&"large"));
-    assert_eq!(state.order(), ["large", "small", "new"], "in the order of promotion");
+    assert_eq!(
+        state.order(),
+        ["large", "small", "new"],
+        "in the order of promotion"
+    );
     state.start(&"large", 3 * HOUR);
     state.advance(20 * HOUR);
     assert!(!state.may_replace(&"new", &"large"));
@@ -141,7 +150,9 @@ fn estimates_are_corrected_by_what_came_of_earlier_ones() {
 #[test]
 fn the_least_slack_goes_first() {
     let mut state = state(Rule::FinishTime, None);
-    for id in ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p"] {
+    for id in [
+        "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p",
+    ] {
         state.submit(id, facts(0, 1, Some(10 * HOUR)));
     }
     // K = 16 / 8 = 2: due after 2 hours, an hour of work: an hour of slack, and it shrinks.
@@ -156,7 +167,11 @@ fn the_least_slack_goes_first() {
     state.advance(HOUR / 2 + 1);
     let (runs, waits) = (state.turn(&"a").expect("a"), state.turn(&"b").expect("b"));
     assert!(runs < waits, "who runs keeps running");
-    assert!(state.next_change_ms().is_some_and(|next| next <= HOUR / 2 + 1 + ROUND_MS));
+    assert!(
+        state
+            .next_change_ms()
+            .is_some_and(|next| next <= HOUR / 2 + 1 + ROUND_MS)
+    );
 }
 
 #[test]
@@ -180,7 +195,8 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let one = prop_oneof![
-        (0..12_u8, 1..9_i64, proptest::option::of(1..200 * HOUR)).prop_map(|(id, gpus, run)| Step::Submit(id, gpus, run)),
+        (0..12_u8, 1..9_i64, proptest::option::of(1..200 * HOUR))
+            .prop_map(|(id, gpus, run)| Step::Submit(id, gpus, run)),
         (0..12_u8).prop_map(Step::Start),
         (0..12_u8).prop_map(Step::Stop),
         (0..12_u8).prop_map(Step::End),

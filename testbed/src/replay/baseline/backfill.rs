@@ -47,7 +47,11 @@ fn easy(world: &World<'_>) -> Moves {
         let left = world.told_left_ms(*job).unwrap_or(FOREVER);
         let spot = match &held {
             Some((shadow, later)) if world.now + left > *shadow => {
-                let least: Vec<i64> = free.iter().zip(later).map(|(now, then)| *now.min(then)).collect();
+                let least: Vec<i64> = free
+                    .iter()
+                    .zip(later)
+                    .map(|(now, then)| *now.min(then))
+                    .collect();
                 world.shape.spot(&least, gpus, |_| true)
             }
             _ => world.shape.spot(&free, gpus, |_| true),
@@ -72,7 +76,10 @@ fn easy(world: &World<'_>) -> Moves {
 
 /// When so many GPUs are free by the ends that are told, and what is free then beside them.
 fn shadow(world: &World<'_>, free: &[i64], moves: &Moves, gpus: i64) -> Option<(i64, Vec<i64>)> {
-    let running = world.running.iter().map(|job| (*job, &world.states[*job].spot));
+    let running = world
+        .running
+        .iter()
+        .map(|job| (*job, &world.states[*job].spot));
     let starting = moves.start.iter().map(|(job, spot)| (*job, spot));
     let mut ends: Vec<(i64, usize, &Spot)> = running
         .chain(starting)

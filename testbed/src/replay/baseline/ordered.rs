@@ -63,12 +63,16 @@ impl Ordered {
             Order::Srsf => (left.saturating_mul(one.gpus), one.submit_ms),
             Order::Las(thresholds) => {
                 let attained = world.states[job].attained_ms(world.now) * one.gpus;
-                let level = thresholds.iter().filter(|limit| attained >= **limit).count();
+                let level = thresholds
+                    .iter()
+                    .filter(|limit| attained >= **limit)
+                    .count();
                 (i64::try_from(level).unwrap_or(i64::MAX), one.submit_ms)
             }
             Order::Themis { factor, .. } => {
                 let attained = world.states[job].attained_ms(world.now);
-                let rho = (world.now - one.submit_ms + left) as f64 / ((attained + left) as f64 * factor);
+                let rho =
+                    (world.now - one.submit_ms + left) as f64 / ((attained + left) as f64 * factor);
                 #[expect(clippy::cast_possible_truncation, reason = "rho is small")]
                 let rank = -(rho * 1e6) as i64;
                 (rank, one.submit_ms)
@@ -92,7 +96,12 @@ impl Ordered {
                     let gpus = world.jobs[*job].gpus;
                     let attained = world.states[*job].attained_ms(world.now) * gpus;
                     let limit = thresholds.iter().find(|limit| attained < **limit)?;
-                    let restart = if world.states[*job].stops > 0 || !world.states[*job].spot.is_empty() { 60_000 } else { 0 };
+                    let restart =
+                        if world.states[*job].stops > 0 || !world.states[*job].spot.is_empty() {
+                            60_000
+                        } else {
+                            0
+                        };
                     Some(world.now + restart + (limit - attained + gpus - 1) / gpus)
                 });
                 world.running.iter().filter_map(next).chain(started).min()
@@ -127,7 +136,10 @@ impl Ordered {
         }
         let mut waiting: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for job in world.waiting.iter().rev() {
-            waiting.entry(&world.jobs[*job].queue).or_default().push(*job);
+            waiting
+                .entry(&world.jobs[*job].queue)
+                .or_default()
+                .push(*job);
         }
         let mut free = world.free.to_vec();
         let mut moves = Moves::default();
@@ -161,7 +173,13 @@ impl Policy for Ordered {
             return self.start_only(world, waiting);
         }
         let mut order: Vec<usize> = world.waiting.union(world.running).copied().collect();
-        order.sort_by_cached_key(|job| (self.keys(world, *job), Reverse(world.running.contains(job)), *job));
+        order.sort_by_cached_key(|job| {
+            (
+                self.keys(world, *job),
+                Reverse(world.running.contains(job)),
+                *job,
+            )
+        });
         let rules = Rules {
             moves: self.moves,
             ..Rules::default()

@@ -80,11 +80,17 @@ mod tests {
             speeds(r#"{"v100": {"('LM (batch size 5)', 1)": {"null": 2.5}}}"#).expect("speeds");
         let line = "LM (batch size 5)\tcmd\t--steps\t1\t25\t3.5\t1";
         let trace = parse(line, &speeds, true).expect("a trace");
-        assert_eq!((trace.jobs[0].submit_ms, trace.jobs[0].run_ms), (3500, 10_000));
+        assert_eq!(
+            (trace.jobs[0].submit_ms, trace.jobs[0].run_ms),
+            (3500, 10_000)
+        );
         for (text, words) in [
             (format!("{line}\nLM\tc"), "line 2"),
             (line.replace("LM", "XY"), "line 1: no throughput of \"XY"),
-            (line.replace("\t25\t", "\tmany\t"), "line 1: total_steps \"many\""),
+            (
+                line.replace("\t25\t", "\tmany\t"),
+                "line 1: total_steps \"many\"",
+            ),
         ] {
             let error = parse(&text, &speeds, false).expect_err(&text).to_string();
             assert!(error.contains(words), "{error}");

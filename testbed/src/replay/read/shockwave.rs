@@ -45,12 +45,19 @@ pub(super) fn isolated(text: &str, run_set: &str, share: f64) -> Result<BTreeMap
             continue;
         }
         let job = usize::try_from(line.whole(3, "list_index", 0)?).unwrap_or_default();
-        let (jct, rho) = (line.number_from_zero(4, "jct_s")?, line.number_from_zero(5, "finish_time_fairness")?);
+        let (jct, rho) = (
+            line.number_from_zero(4, "jct_s")?,
+            line.number_from_zero(5, "finish_time_fairness")?,
+        );
         if rho > 0.0 {
-            isolated.entry(job).or_insert_with(|| to_ms(jct / rho / share));
+            isolated
+                .entry(job)
+                .or_insert_with(|| to_ms(jct / rho / share));
         }
     }
-    isolated.first_key_value().with_context(|| format!("there is no run set {run_set:?}"))?;
+    isolated
+        .first_key_value()
+        .with_context(|| format!("there is no run set {run_set:?}"))?;
     Ok(isolated)
 }
 
@@ -66,7 +73,10 @@ mod tests {
     fn static_times() {
         let line = "LM\tcmd\tlm\t--steps\t1\t13\t2\tgns\t1\t-1.0\t1418\t55";
         let job = &parse(line).expect("a trace").jobs[0];
-        assert_eq!((job.gpus, job.run_ms, job.submit_ms), (2, 1_418_000, 55_000));
+        assert_eq!(
+            (job.gpus, job.run_ms, job.submit_ms),
+            (2, 1_418_000, 55_000)
+        );
         let error = parse("LM\tcmd").expect_err("short").to_string();
         assert!(error.contains("line 1: has 2 columns"), "{error}");
     }

@@ -87,7 +87,10 @@ pub(super) fn parse(format: Format, text: &str) -> Result<Trace> {
         .keys()
         .find(|name| names.strict && !may.contains(*name))
     {
-        bail!("line 1: unknown column {unknown:?}; known are {}", may.join(", "));
+        bail!(
+            "line 1: unknown column {unknown:?}; known are {}",
+            may.join(", ")
+        );
     }
     if let Some(missing) = must.iter().find(|name| !columns.contains_key(*name)) {
         bail!("line 1: there is no column {missing:?}");
@@ -148,7 +151,15 @@ mod tests {
         let seen: Vec<_> = trace
             .jobs
             .iter()
-            .map(|job| (job.name.as_str(), job.submit_ms, job.run_ms, job.gpus, job.priority))
+            .map(|job| {
+                (
+                    job.name.as_str(),
+                    job.submit_ms,
+                    job.run_ms,
+                    job.gpus,
+                    job.priority,
+                )
+            })
             .collect();
         assert_eq!(seen, [("a", 1000, 250, 1, 3), ("b", 2500, 10_000, 8, -1)]);
         assert_eq!(trace.jobs[1].queue, "q");
@@ -160,15 +171,51 @@ mod tests {
     #[test]
     fn errors_name_the_line() {
         for (format, text, words) in [
-            (Format::Csv, "job,submit,duration\n", "line 1: there is no column \"gpus\""),
-            (Format::Csv, "job,submit,duration,gpus,speed\n", "line 1: unknown column \"speed\""),
-            (Format::Csv, "job,job,submit,duration,gpus\n", "line 1: column \"job\" is there twice"),
-            (Format::Csv, "job,submit,duration,gpus\na,0,1,1\nb,x,1,1\n", "line 3: submit \"x\""),
-            (Format::Csv, "job,submit,duration,gpus\na,0,-1,1\n", "line 2: duration \"-1\""),
-            (Format::Csv, "job,submit,duration,gpus\na,0,1,0\n", "line 2: gpus \"0\""),
-            (Format::Csv, "job,submit,duration,gpus\na,0,inf,1\n", "line 2: duration \"inf\""),
-            (Format::Csv, "job,submit,duration,gpus\na,0\n", "line 2: has 2 columns"),
-            (Format::Muri, "job_id,num_gpu,submit_time,duration\n1,1,0.5,1\n", "line 2: submit_time \"0.5\""),
+            (
+                Format::Csv,
+                "job,submit,duration\n",
+                "line 1: there is no column \"gpus\"",
+            ),
+            (
+                Format::Csv,
+                "job,submit,duration,gpus,speed\n",
+                "line 1: unknown column \"speed\"",
+            ),
+            (
+                Format::Csv,
+                "job,job,submit,duration,gpus\n",
+                "line 1: column \"job\" is there twice",
+            ),
+            (
+                Format::Csv,
+                "job,submit,duration,gpus\na,0,1,1\nb,x,1,1\n",
+                "line 3: submit \"x\"",
+            ),
+            (
+                Format::Csv,
+                "job,submit,duration,gpus\na,0,-1,1\n",
+                "line 2: duration \"-1\"",
+            ),
+            (
+                Format::Csv,
+                "job,submit,duration,gpus\na,0,1,0\n",
+                "line 2: gpus \"0\"",
+            ),
+            (
+                Format::Csv,
+                "job,submit,duration,gpus\na,0,inf,1\n",
+                "line 2: duration \"inf\"",
+            ),
+            (
+                Format::Csv,
+                "job,submit,duration,gpus\na,0\n",
+                "line 2: has 2 columns",
+            ),
+            (
+                Format::Muri,
+                "job_id,num_gpu,submit_time,duration\n1,1,0.5,1\n",
+                "line 2: submit_time \"0.5\"",
+            ),
             (Format::Csv, "", "line 1: there is no column"),
         ] {
             let error = parse(format, text).expect_err(text).to_string();
