@@ -100,9 +100,9 @@ fn muri(args: &ReplayArgs, table: &mut Table) -> Result<()> {
             RESTART_MS,
             &mut Ordered::new(Order::Las(las), true),
         )?;
-        let easy = take("EASY", 0, &mut Backfill(Depth::Easy))?;
+        let easy = take("EASY", 0, &mut Backfill::new(Depth::Easy))?;
         if nodes == 8 {
-            take("conservative", 0, &mut Backfill(Depth::Conservative))?;
+            take("conservative", 0, &mut Backfill::new(Depth::Conservative))?;
             must_match(
                 "mean JCT of SRSF on Muri's testbed trace",
                 placed.jct.mean,
@@ -201,7 +201,7 @@ fn gavel(args: &ReplayArgs, table: &mut Table) -> Result<()> {
         } else {
             &moved
         };
-        let easy = measure(&trace, &shape, 0, &mut Backfill(Depth::Easy))?;
+        let easy = measure(&trace, &shape, 0, &mut Backfill::new(Depth::Easy))?;
         let figures = measure(&trace, &shape, RESTART_MS, &mut ours(&shape, true))?;
         let (mean, wait) = (
             figures.jct.mean / srsf.jct.mean,
@@ -254,7 +254,7 @@ fn flood(table: &mut Table) -> Result<()> {
         push(number * 2 * DAY + DAY / 2, 36_000_000, 32);
     }
     let trace = Trace::new(jobs);
-    let easy = measure(&trace, &shape, 0, &mut Backfill(Depth::Easy))?;
+    let easy = measure(&trace, &shape, 0, &mut Backfill::new(Depth::Easy))?;
     let srsf = measure(&trace, &shape, 0, &mut Ordered::new(Order::Srsf, false))?;
     let figures = measure(&trace, &shape, RESTART_MS, &mut ours(&shape, true))?;
     table.run("flood", "EASY", &easy);

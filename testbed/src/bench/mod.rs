@@ -5,6 +5,7 @@ mod fairness;
 mod jct;
 mod place;
 mod pooling;
+mod promises;
 mod table;
 
 use anyhow::Result;
@@ -20,6 +21,8 @@ pub enum Bench {
     Fairness(table::ReplayArgs),
     /// One pool against pinned clusters, in virtual time.
     Pooling(table::ReplayArgs),
+    /// Starts that are promised while estimates are wrong, in virtual time.
+    Promises(table::ReplayArgs),
 }
 
 /// Runs a bench.
@@ -28,6 +31,7 @@ pub fn run(bench: Bench) -> Result<()> {
         Bench::Jct(args) => return jct::run(args),
         Bench::Fairness(args) => return fairness::run(args),
         Bench::Pooling(args) => return pooling::run(args),
+        Bench::Promises(args) => return promises::run(args),
         Bench::Place(_) => {}
     }
     let _ = rustls::crypto::ring::default_provider().install_default();

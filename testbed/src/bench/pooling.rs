@@ -21,7 +21,7 @@ const KINDS: [Kind; 5] = [
     Kind {
         name: "EASY",
         restart_ms: 0,
-        make: |_| Box::new(Backfill(Depth::Easy)),
+        make: |_| Box::new(Backfill::new(Depth::Easy)),
     },
     Kind {
         name: "SRSF",

@@ -14,6 +14,7 @@ pub mod baseline;
 pub mod drive;
 pub mod measure;
 pub mod place;
+pub mod promised;
 pub mod read;
 pub mod sliced;
 pub mod told;

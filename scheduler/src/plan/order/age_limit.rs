@@ -89,18 +89,15 @@ impl<I: Ord + Clone> AgeLimit<I> {
     pub(super) fn end(&mut self, id: &I, ran_ms: i64) {
         let at = self.positions.remove(id);
         let record = at.and_then(|at| self.records.get_mut(at - self.dropped));
-        let facts = match record {
-            Some(record) => {
-                record.real = Some(i128::from(ran_ms) * i128::from(record.facts.size));
-                record.facts
-            }
-            None => {
-                let Some(facts) = self.old.remove(id) else {
-                    return;
-                };
-                self.base += i128::from(ran_ms) * i128::from(facts.size);
-                facts
-            }
+        let facts = if let Some(record) = record {
+            record.real = Some(i128::from(ran_ms) * i128::from(record.facts.size));
+            record.facts
+        } else {
+            let Some(facts) = self.old.remove(id) else {
+                return;
+            };
+            self.base += i128::from(ran_ms) * i128::from(facts.size);
+            facts
         };
         let size = i128::from(facts.size);
         if let Some(told) = facts.runtime_ms {
@@ -184,12 +181,11 @@ impl<I: Ord + Clone> AgeLimit<I> {
         while let Some(record) = self.records.front()
             && (record.facts.submitted_ms < first || self.records.len() > MOST_RECORDS)
         {
-            match record.real {
-                Some(real) => self.base += real,
-                None => {
-                    self.old.insert(record.id.clone(), record.facts);
-                    self.positions.remove(&record.id);
-                }
+            if let Some(real) = record.real {
+                self.base += real;
+            } else {
+                self.old.insert(record.id.clone(), record.facts);
+                self.positions.remove(&record.id);
             }
             self.records.pop_front();
             self.dropped += 1;

@@ -13,14 +13,12 @@ const THRESHOLDS: [i64; 4] = [
 /// The class, from 0: `max(0, ceil(log2(work / FIRST_CLASS)))`.
 pub(super) fn class(job: &Job, now: i64) -> i64 {
     let size = job.facts.size.max(1);
-    match job.left_ms(now) {
-        Some(left) => class_of(left.saturating_mul(size)),
-        None => {
-            let attained = job.attained_ms(now).saturating_mul(size);
-            let next = THRESHOLDS.into_iter().find(|limit| attained < *limit);
-            class_of(next.unwrap_or(THRESHOLDS[3].saturating_mul(10)))
-        }
+    if let Some(left) = job.left_ms(now) {
+        return class_of(left.saturating_mul(size));
     }
+    let attained = job.attained_ms(now).saturating_mul(size);
+    let next = THRESHOLDS.into_iter().find(|limit| attained < *limit);
+    class_of(next.unwrap_or(THRESHOLDS[3].saturating_mul(10)))
 }
 
 /// The next time at which a running job is in another class although nothing happens.

@@ -1,5 +1,7 @@
 //! Backfill behind reservations on nodes: EASY holds a start for the first job, conservative one for each.
 
+use std::collections::BTreeMap;
+
 use crate::replay::drive::{Happened, Moves, Policy, World};
 use crate::replay::place::{Spot, give, take};
 
@@ -13,13 +15,27 @@ pub enum Depth {
 }
 
 /// Backfill with the run times that jobs are told; unknown ones last for ever.
-#[derive(Clone, Copy, Debug)]
-pub struct Backfill(pub Depth);
+#[derive(Clone, Debug)]
+pub struct Backfill {
+    depth: Depth,
+    /// When each job that was once reserved for would have started by its first reservation.
+    pub promised_ms: BTreeMap<usize, i64>,
+}
+
+impl Backfill {
+    /// Reservations for the first, or for all; planned anew at each event.
+    pub fn new(depth: Depth) -> Self {
+        Self {
+            depth,
+            promised_ms: BTreeMap::new(),
+        }
+    }
+}
 
 impl Policy for Backfill {
     fn decide(&mut self, world: &World<'_>, _: &Happened) -> Moves {
-        if self.0 == Depth::Easy {
-            return easy(world);
+        if self.depth == Depth::Easy {
+            return easy(world, &mut self.promised_ms);
         }
         let mut plan = Timeline::new(world);
         let mut moves = Moves::default();
@@ -31,14 +47,16 @@ impl Policy for Backfill {
                 moves.start.push((*job, spot));
                 continue;
             }
-            plan.reserve(world, gpus, left);
+            if let Some(start) = plan.reserve(world, gpus, left) {
+                self.promised_ms.entry(*job).or_insert(start);
+            }
         }
         moves
     }
 }
 
 /// One reservation: who comes later starts where it ends before, or beside it.
-fn easy(world: &World<'_>) -> Moves {
+fn easy(world: &World<'_>, promised: &mut BTreeMap<usize, i64>) -> Moves {
     let mut moves = Moves::default();
     let mut free = world.free.to_vec();
     let mut held: Option<(i64, Vec<i64>)> = None;
@@ -66,6 +84,9 @@ fn easy(world: &World<'_>) -> Moves {
             moves.start.push((*job, spot));
         } else if held.is_none() {
             held = shadow(world, &free, &moves, gpus);
+            if let Some((start, _)) = &held {
+                promised.entry(*job).or_insert(*start);
+            }
         }
         if free.iter().all(|free| *free == 0) {
             break;
@@ -159,13 +180,15 @@ impl Timeline {
         world.shape.spot(&least, gpus, |_| true)
     }
 
-    fn reserve(&mut self, world: &World<'_>, gpus: i64, length: i64) {
+    fn reserve(&mut self, world: &World<'_>, gpus: i64, length: i64) -> Option<i64> {
         for at in 1..self.times.len() {
             if let Some(spot) = self.fits_at(world, at, gpus, length) {
+                let start = self.times[at];
                 self.occupy(at, length, &spot);
-                return;
+                return Some(start);
             }
         }
+        None
     }
 
     fn occupy(&mut self, from: usize, length: i64, spot: &Spot) {
