@@ -1,6 +1,7 @@
 //! Benches: each prints our figure and what to compare it with, taken in the same run.
 
 mod cost;
+mod openb;
 mod place;
 
 use anyhow::Result;
@@ -10,6 +11,8 @@ use anyhow::Result;
 pub enum Bench {
     /// A burst of Deployments to two members: throughput, writes, CPU, latency, memory, against the floor.
     Place(place::PlaceArgs),
+    /// Occupancy: the openb lists of a production fleet, against FGD and other packers.
+    Openb(openb::OpenbArgs),
 }
 
 /// Runs a bench.
@@ -20,5 +23,6 @@ pub fn run(bench: Bench) -> Result<()> {
         .build()?;
     match bench {
         Bench::Place(args) => runtime.block_on(place::run(args)),
+        Bench::Openb(args) => openb::run(&args),
     }
 }
