@@ -4,7 +4,7 @@
 //! watch -> event -> fleet model -> plan() -> (Decision, Explanation) -> diff -> write(term) -> Workload, Assignment
 //! ```
 //!
-//! [`fleet`] and [`plan`] are pure: plain data in, plain data out. So are [`ask`] (what an object wants), [`select`] (which
+//! [`fleet`], [`plan`] and [`shares`] are pure: plain data in, plain data out. So are [`ask`] (what an object wants), [`select`] (which
 //! Placement it belongs to), [`manifest`] (what travels) and [`merge`]. Everything that talks to the hub is in `shell`.
 
 pub mod ask;
@@ -15,6 +15,7 @@ pub mod merge;
 pub mod plan;
 mod run;
 pub mod select;
+pub mod shares;
 mod shell;
 
 use std::ffi::OsString;
