@@ -29,6 +29,7 @@ mod reserve;
 mod spread;
 mod strategies;
 mod tree;
+pub mod value;
 mod wake;
 mod webster;
 mod why;
