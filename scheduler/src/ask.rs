@@ -7,7 +7,9 @@ use placement_api::duration::GoDuration;
 use placement_api::kinds::{
     Failover, FailoverMode, ObjectRef, Strategy, TopologyMode, WorkloadPodSet, WorkloadSpec,
 };
-use placement_api::names::{DEFAULT_QUEUE, QUEUE_LABEL};
+use placement_api::names::{
+    CHECKPOINT_ANNOTATION, DEFAULT_QUEUE, EXPECTED_RUNTIME_ANNOTATION, QUEUE_LABEL,
+};
 use placement_api::profile::{Dependency, PodSet, Profile, ProfileError, WorkloadShape};
 use placement_api::raw::RawObject;
 use placement_api::reason::Reason;
@@ -15,7 +17,7 @@ use placement_api::selector::{LabelSelector, Labels};
 use serde_json::Value;
 
 use crate::fleet::{WorkloadId, is_extended};
-use crate::plan::{Closeness, FailoverRule, PodSetRequest, Request};
+use crate::plan::{Closeness, DEFAULT_MIN_RUNTIME_MS, FailoverRule, PodSetRequest, Request};
 use crate::select::{Rule, Selection};
 
 /// `after` of `Overlap`, where the Placement says nothing.
@@ -90,6 +92,9 @@ pub fn ask(
     let priority = priority(&shape, around.priorities);
     let failover = failover(around, &shape);
     let rule = around.placement.map(|(rule, _)| &rule.spec);
+    let disruption = rule
+        .and_then(|rule| rule.disruption.clone())
+        .unwrap_or_default();
     let topology = rule
         .and_then(|rule| rule.topology.as_ref())
         .map(|topology| Closeness {
@@ -140,6 +145,16 @@ pub fn ask(
         submitted_ms: created(object).unwrap_or(0),
         waits_since_ms: created(object).unwrap_or(0),
         failover: rule_of(&failover),
+        preemptible: disruption.preemptible.unwrap_or(true),
+        min_runtime_ms: disruption
+            .min_runtime
+            .as_deref()
+            .and_then(millis)
+            .unwrap_or(DEFAULT_MIN_RUNTIME_MS),
+        checkpoint_ms: object.annotation(CHECKPOINT_ANNOTATION).and_then(moment),
+        runtime_ms: object
+            .annotation(EXPECTED_RUNTIME_ANNOTATION)
+            .and_then(millis),
         suspended: shape.suspended,
         blocked,
         ..Request::default()
@@ -207,8 +222,12 @@ fn millis(text: &str) -> Option<i64> {
 }
 
 /// When an object was created, ms since 1970.
-fn created(object: &RawObject) -> Option<i64> {
-    let text = object.metadata.creation_timestamp.as_deref()?;
+pub(crate) fn created(object: &RawObject) -> Option<i64> {
+    moment(object.metadata.creation_timestamp.as_deref()?)
+}
+
+/// A time (RFC 3339) in ms since 1970.
+fn moment(text: &str) -> Option<i64> {
     text.parse::<jiff::Timestamp>()
         .ok()
         .map(jiff::Timestamp::as_millisecond)

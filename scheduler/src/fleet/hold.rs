@@ -28,6 +28,8 @@ pub(crate) struct Hold {
     pub(crate) assumed: Vec<Share>,
     /// On nodes that the decision names, counted or not.
     pub(crate) claimed: Vec<Share>,
+    /// Of these, what belongs to somebody else already, though the pods may still be there.
+    pub(crate) passed_on: Vec<Share>,
 }
 
 impl Fleet {
@@ -50,10 +52,16 @@ impl Fleet {
         } else {
             assumed
         };
+        let same = |old: &&Hold| old.epoch == epoch && old.claimed == claimed;
+        let passed_on = old
+            .as_ref()
+            .filter(same)
+            .map_or_else(Vec::new, |old| old.passed_on.clone());
         let new = Hold {
             epoch,
             assumed,
             claimed,
+            passed_on,
         };
         let mut freed = BTreeSet::new();
         if let Some(old) = &old {
@@ -113,6 +121,21 @@ impl Fleet {
         event
     }
 
+    /// Gives these pods' room on nodes that were decided to others, although the pods may still be there; nothing takes it back.
+    pub(crate) fn pass_on(&mut self, id: &WorkloadId, name: &TargetName, shares: Vec<Share>) {
+        let Some(target) = self.targets.get_mut(name) else {
+            return;
+        };
+        let Some(mut hold) = target.holds.remove(id) else {
+            return;
+        };
+        target.take(&hold, -1);
+        hold.passed_on = shares;
+        target.take(&hold, 1);
+        target.settle(&hold);
+        target.holds.insert(id.clone(), hold);
+    }
+
     /// Targets on which a workload has something reserved.
     pub(crate) fn holders(&self, id: &WorkloadId) -> Vec<TargetName> {
         self.holders
@@ -134,24 +157,33 @@ impl Fleet {
 }
 
 impl Target {
+    /// Everything that is reserved here.
+    pub(crate) fn holds(&self) -> impl Iterator<Item = (&WorkloadId, &Hold)> {
+        self.holds.iter()
+    }
+
     pub(crate) fn held(&self, id: &WorkloadId) -> Option<&Hold> {
         self.holds.get(id)
     }
 
     /// Takes a hold off the nodes (`sign` 1) or gives it back (-1), without settling them.
     pub(super) fn take(&mut self, hold: &Hold, sign: i64) {
-        for share in &hold.assumed {
-            if let Some(position) = self.position(share.node.as_str()) {
-                self.nodes[position]
-                    .assumed
-                    .add(&share.demand, sign * share.pods);
-            }
+        let counted = hold.assumed.is_empty();
+        self.add(&hold.assumed, sign, |node| &mut node.assumed);
+        self.add(&hold.claimed, sign, |node| &mut node.claimed);
+        // What is passed on is claimed no more; if the report has it, it will be free, else it will not be used.
+        self.add(&hold.passed_on, -sign, |node| &mut node.claimed);
+        if counted {
+            self.add(&hold.passed_on, sign, |node| &mut node.passed_on);
+        } else {
+            self.add(&hold.passed_on, -sign, |node| &mut node.assumed);
         }
-        for share in &hold.claimed {
+    }
+
+    fn add(&mut self, shares: &[Share], sign: i64, of: impl Fn(&mut super::Node) -> &mut Amounts) {
+        for share in shares {
             if let Some(position) = self.position(share.node.as_str()) {
-                self.nodes[position]
-                    .claimed
-                    .add(&share.demand, sign * share.pods);
+                of(&mut self.nodes[position]).add(&share.demand, sign * share.pods);
             }
         }
     }

@@ -155,6 +155,7 @@ impl Target {
         for node in &mut self.nodes {
             node.assumed = Amounts::default();
             node.claimed = Amounts::default();
+            node.passed_on = Amounts::default();
         }
         let holds = std::mem::take(&mut self.holds);
         for hold in holds.values() {

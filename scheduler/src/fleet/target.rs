@@ -65,6 +65,8 @@ pub struct Node {
     pub(super) assumed: Amounts,
     /// Decided for this very node, counted or not.
     pub(super) claimed: Amounts,
+    /// Used in `reported` by those who give way.
+    pub(super) passed_on: Amounts,
 }
 
 impl Target {
@@ -110,8 +112,9 @@ impl Node {
 
     /// Computes `free` anew.
     pub(super) fn settle(&mut self) {
-        self.free = self
-            .reported
+        let mut reported = self.reported.clone();
+        reported.add_all(&self.passed_on);
+        self.free = reported
             .less(&self.assumed)
             .lower(&self.allocatable.less(&self.claimed));
     }

@@ -56,6 +56,8 @@ pub struct Part {
     /// The part on another target that it takes the place of. With `Overlap` it starts at once, else only when that one
     /// is seen gone.
     pub replaces: Option<TargetName>,
+    /// Who gives way to it: it starts when all of these are seen gone.
+    pub after: BTreeSet<(WorkloadId, TargetName)>,
 }
 
 /// What happened to a part.

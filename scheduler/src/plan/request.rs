@@ -11,6 +11,9 @@ use placement_api::toleration::Toleration;
 
 use crate::fleet::{TargetName, WorkloadId};
 
+/// How long a workload runs at least before it is evicted for others, where nothing else is said.
+pub const DEFAULT_MIN_RUNTIME_MS: i64 = 10 * 60_000;
+
 /// One workload, as the planner sees it. `Default` is a gang without pods that may go anywhere.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -44,7 +47,7 @@ pub struct Request {
     pub weights: BTreeMap<String, u32>,
     /// Choice of nodes; absent: Pack for what asks for devices, else Spread.
     pub packing: Option<Packing>,
-    /// Queue; not weighed yet.
+    /// Queue; empty: under the root.
     pub queue: String,
     /// Higher goes first.
     pub priority: i32,
@@ -60,6 +63,14 @@ pub struct Request {
     pub avoid: BTreeMap<TargetName, Avoid>,
     /// Number of its newest assignment; new and grown parts get the next.
     pub epoch: i64,
+    /// Whether it may be evicted for others.
+    pub preemptible: bool,
+    /// It is not evicted for others before it has run so long.
+    pub min_runtime_ms: i64,
+    /// When it last saved its work, ms since 1970: what was done before is not lost by an eviction.
+    pub checkpoint_ms: Option<i64>,
+    /// How long it runs, known or estimated.
+    pub runtime_ms: Option<i64>,
     /// Its object says that it is suspended: what it has stays, nothing is added.
     pub suspended: bool,
     /// Its work is done: nothing is decided any more and its room is given back.
@@ -132,6 +143,8 @@ pub struct Current {
     pub started: bool,
     /// The agent reports Healthy (or Succeeded) for this epoch.
     pub healthy: bool,
+    /// Since when it runs there, ms since 1970; absent: not yet, or unknown.
+    pub started_ms: Option<i64>,
 }
 
 /// A target that refused the workload.
@@ -169,6 +182,10 @@ impl Default for Request {
             current: Vec::new(),
             avoid: BTreeMap::new(),
             epoch: 0,
+            preemptible: true,
+            min_runtime_ms: DEFAULT_MIN_RUNTIME_MS,
+            checkpoint_ms: None,
+            runtime_ms: None,
             suspended: false,
             finished: false,
             blocked: None,

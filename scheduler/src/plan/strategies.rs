@@ -67,6 +67,7 @@ pub(super) fn divided(
         .iter()
         .partition(|(_, exit)| exit.way == Way::Replace);
     draft.asked = vec![more];
+    let elsewhere = (refuge.as_ref().err().copied(), found(&refuge), more);
     for (part, exit) in &movable {
         base.push(part);
         draft.leaving.push(stuck(part, exit));
@@ -79,7 +80,7 @@ pub(super) fn divided(
         divide::grow(fleet, needs, &base, tiers, more.max(0))
     };
     let placed = found(&partial);
-    let rule = partial.as_ref().err().copied();
+    let rule = partial.as_ref().err().copied().or(elsewhere.0);
     if placed >= least && more > 0 {
         draft.added = partial.unwrap_or_default();
         draft.leaving.extend(
@@ -105,7 +106,12 @@ pub(super) fn divided(
             .flat_map(|target| needs.sets[0].copies_on(target))
             .sum::<i64>()
     };
-    if rule.is_none() && !needs.request.spread.is_empty() && room() >= more {
+    let (holds, sought) = if more > 0 {
+        (placed, more)
+    } else {
+        (elsewhere.1, elsewhere.2)
+    };
+    if rule.is_none() && !needs.request.spread.is_empty() && room() >= sought {
         let keys: Vec<&str> = needs
             .request
             .spread
@@ -113,7 +119,7 @@ pub(super) fn divided(
             .map(|one| one.topology_key.as_str())
             .collect();
         let message = format!(
-            "there is room, but the spread over {} leaves places for {placed} of {more} more",
+            "there is room, but the spread over {} leaves places for {holds} of {sought} more",
             keys.join(", ")
         );
         draft.notes.push((Reason::SpreadImpossible, message));

@@ -83,6 +83,15 @@ pub(super) fn moment(ms: i64) -> String {
         .map_or_else(|_| format!("{ms} ms"), |time| format!("{time:.0}"))
 }
 
+/// "Job vision/pretrain".
+pub(super) fn reference(request: &super::Request) -> String {
+    if request.namespace.is_empty() {
+        format!("{} {}", request.kind, request.name)
+    } else {
+        format!("{} {}/{}", request.kind, request.namespace, request.name)
+    }
+}
+
 /// Why a target is not among the Locations.
 pub(super) fn not_in(fleet: &Fleet, tiers: &[String]) -> String {
     let unknown: Vec<&str> = tiers

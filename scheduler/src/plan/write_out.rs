@@ -111,6 +111,7 @@ fn kept(needs: &Needs<'_>, part: &Current, draft: &Draft) -> Part {
         domain: part.domain.clone(),
         nodes: part.nodes.clone(),
         replaces: None,
+        after: BTreeSet::new(),
     };
     if let Some(counts) = draft.shrunk.get(&part.target) {
         kept.change = Change::Shrunk;
@@ -165,6 +166,7 @@ fn new(
         domain: BTreeMap::new(),
         nodes: Vec::new(),
         replaces,
+        after: BTreeSet::new(),
     };
     count(needs, &mut part, added);
     let Some(target) = fleet.target(added.target.as_str()) else {

@@ -254,6 +254,7 @@ fn current(target: &TargetName, part: &Part) -> Current {
         domain: part.domain.clone(),
         evicting: part.evicting,
         started: part.started,
+        started_ms: report.and_then(|live| live.created_ms),
         healthy: report.is_some_and(|live| {
             matches!(
                 live.status.phase,

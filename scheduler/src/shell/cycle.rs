@@ -13,7 +13,7 @@ use placement_api::reason::Reason;
 use super::events::Note;
 use super::model::{Alarm, Entry, Key, Model, Now, Timer};
 use crate::fleet::{TargetName, WorkloadId};
-use crate::plan::{Change, Decision, Outcome, Request, Step, adopt, plan};
+use crate::plan::{Change, Decision, Outcome, Request, Step};
 
 /// Verdicts that a Workload keeps.
 const VERDICTS: usize = 50;
@@ -31,7 +31,7 @@ impl Model {
                 continue;
             }
             if let Some(request) = self.consider(id, now) {
-                adopt(&mut self.fleet, &request);
+                self.planner.adopt(&mut self.fleet, &request);
             }
         }
         self.look.extend(ids);
@@ -45,7 +45,7 @@ impl Model {
             let event = std::mem::take(&mut self.event);
             let mut ids = std::mem::take(&mut self.look);
             if !event.is_nothing() {
-                ids.extend(self.waiting.wake(&event));
+                ids.extend(self.planner.wake(&event));
                 for target in &event.targets {
                     ids.extend(self.by_target.get(target).into_iter().flatten().cloned());
                 }
@@ -58,12 +58,16 @@ impl Model {
             if requests.is_empty() {
                 continue;
             }
-            let (decisions, report) = plan(&mut self.fleet, &requests, now.ms);
+            let (decisions, report) = self.planner.plan(&mut self.fleet, &requests, now.ms);
             self.event.merge(report.freed);
-            for (request, decision) in requests.into_iter().zip(decisions) {
-                self.waiting.note(&request, &decision);
+            for request in requests {
+                if let Some(entry) = self.entries.get_mut(&request.id) {
+                    entry.request = Some(Arc::new(request));
+                }
+            }
+            for decision in decisions {
                 reasons.push(decision.explanation.reason);
-                self.take(request, decision, now);
+                self.take(decision, now);
             }
             for (id, wake_ms) in report.wake_ms {
                 self.alarms
@@ -108,7 +112,7 @@ impl Model {
         if entry.is_finished() {
             let event = self.fleet.release_all(id);
             self.event.merge(event);
-            self.waiting.forget(id);
+            self.planner.forget(id);
             return None;
         }
         let request = self.request(id, &object, now)?;
@@ -141,12 +145,11 @@ impl Model {
     }
 
     /// Takes over a decision.
-    fn take(&mut self, request: Request, decision: Decision, now: Now) {
+    fn take(&mut self, decision: Decision, now: Now) {
         let id = decision.id.clone();
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
-        entry.request = Some(Arc::new(request));
         entry.spec.epoch = entry.spec.epoch.max(decision.epoch);
         let mut touched = BTreeSet::new();
         for planned in decision.parts {
@@ -163,6 +166,7 @@ impl Model {
             if planned.change == Change::New {
                 part.replaces.clone_from(&planned.replaces);
                 part.removed = false;
+                part.after = planned.after;
             }
             part.epoch = planned.epoch;
             part.counts = planned.counts;
@@ -234,7 +238,7 @@ impl Model {
 
     /// Everything of a workload is to go.
     fn evict_all(&mut self, id: &WorkloadId, reason: Option<Reason>) {
-        self.waiting.forget(id);
+        self.planner.forget(id);
         let Some(entry) = self.entries.get_mut(id) else {
             return;
         };
@@ -273,6 +277,22 @@ impl Model {
         self.event.merge(event);
         self.dirty.push(Key::Target(target.clone()));
         self.dirty.push(Key::Status(id.clone()));
+        // Who waits for its place starts when its last part there is gone.
+        let gone = (id.clone(), target.clone());
+        let next: Vec<WorkloadId> = self
+            .by_target
+            .get(target)
+            .into_iter()
+            .flatten()
+            .filter(|other| {
+                self.entries
+                    .get(*other)
+                    .and_then(|entry| entry.parts.get(target))
+                    .is_some_and(|part| part.after.contains(&gone))
+            })
+            .cloned()
+            .collect();
+        self.dirty.extend(next.into_iter().map(Key::Workload));
     }
 
     /// How scheduling stands.
@@ -301,7 +321,7 @@ impl Model {
 
     /// Forgets a workload that is gone.
     pub(super) fn forget(&mut self, id: &WorkloadId) {
-        self.waiting.forget(id);
+        self.planner.forget(id);
         let event = self.fleet.release_all(id);
         self.event.merge(event);
         let Some(entry) = self.entries.remove(id) else {

@@ -229,7 +229,12 @@ impl Model {
             }
             // Who may run once only waits until the member that it leaves has confirmed.
             let new = part.live.get().is_none_or(|live| !live.is_active());
-            if new && leaves && !overlap {
+            let awaits = |(other, target): &(WorkloadId, TargetName)| {
+                self.entries
+                    .get(other)
+                    .is_some_and(|entry| entry.parts.get(target).is_some_and(|part| part.evicting))
+            };
+            if new && (leaves && !overlap || part.after.iter().any(awaits)) {
                 continue;
             }
             let fenced = self

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::lease::LeaseSpec;
 use crate::fleet::{Event, Fleet, TargetName, TargetState, WorkloadId};
-use crate::plan::{Request, Step, Waiting};
+use crate::plan::{Planner, Request, Step};
 use crate::select::Rule;
 
 /// An object as it was last seen, by watch or in the answer to a write; what is older is not taken in.
@@ -83,6 +83,8 @@ pub(crate) struct LiveWorkload {
 pub(crate) struct LiveAssignment {
     pub(crate) uid: String,
     pub(crate) generation: i64,
+    /// When it was made, ms since 1970.
+    pub(crate) created_ms: Option<i64>,
     pub(crate) deleting: bool,
     pub(crate) spec: AssignmentSpec,
     pub(crate) status: AssignmentStatus,
@@ -106,6 +108,8 @@ pub(crate) struct Part {
     pub(crate) domain: BTreeMap<String, String>,
     pub(crate) nodes: Vec<NodeShare>,
     pub(crate) replaces: Option<TargetName>,
+    /// Who gives way to it: it starts when these are seen gone.
+    pub(crate) after: BTreeSet<(WorkloadId, TargetName)>,
     pub(crate) evicting: bool,
     pub(crate) evicted_for: Option<Reason>,
     /// The Assignment was written at some time, or may have been.
@@ -414,7 +418,7 @@ pub(crate) struct Model {
     /// A target is lost so long after the last renewal of its lease.
     pub(crate) lost_after: Duration,
     pub(crate) fleet: Fleet,
-    pub(crate) waiting: Waiting,
+    pub(crate) planner: Planner,
     /// What has happened in the fleet since the last cycle.
     pub(crate) event: Event,
     pub(crate) config: Config,
@@ -496,7 +500,7 @@ impl Model {
             defined: BTreeSet::new(),
             kinds_changed: true,
             fleet: Fleet::new(),
-            waiting: Waiting::new(),
+            planner: Planner::default(),
             event: Event::nothing(),
             config: Config::default(),
             kinds: BTreeMap::new(),

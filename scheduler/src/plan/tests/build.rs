@@ -212,6 +212,7 @@ pub(super) fn after(request: &Request, decision: &Decision) -> Request {
             evicting: false,
             started: true,
             healthy: part.change == Change::Kept,
+            started_ms: Some(0),
         })
         .collect();
     for part in request

@@ -1,0 +1,103 @@
+//! What the planner remembers of every workload that it was asked about: what it wants and what it has.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Change, Current, Decision, Request, Step};
+use crate::fleet::WorkloadId;
+
+/// Workloads by id, until they finish or go.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Book {
+    entries: BTreeMap<WorkloadId, Booked>,
+}
+
+/// One workload.
+#[derive(Clone, Debug)]
+pub(super) struct Booked {
+    /// As it was last asked; its `current` is what the last decision left.
+    pub(super) request: Request,
+    /// Workloads that it gave way to: nobody is evicted twice by the same claimant.
+    pub(super) gave_way_to: BTreeSet<WorkloadId>,
+}
+
+impl Book {
+    pub(super) fn get(&self, id: &WorkloadId) -> Option<&Booked> {
+        self.entries.get(id)
+    }
+
+    /// Takes in what is asked.
+    pub(super) fn ask(&mut self, request: &Request) {
+        if request.finished {
+            self.forget(&request.id);
+            return;
+        }
+        match self.entries.get_mut(&request.id) {
+            Some(entry) => entry.request.clone_from(request),
+            None => {
+                let entry = Booked {
+                    request: request.clone(),
+                    gave_way_to: BTreeSet::new(),
+                };
+                self.entries.insert(request.id.clone(), entry);
+            }
+        }
+    }
+
+    /// Takes in what was decided.
+    pub(super) fn decide(&mut self, decision: &Decision) {
+        let Some(entry) = self.entries.get_mut(&decision.id) else {
+            return;
+        };
+        entry.request.current = after(&entry.request, decision);
+        entry.request.epoch = decision.epoch;
+    }
+
+    /// Remembers who gave way to whom.
+    pub(super) fn gave_way(&mut self, victim: &WorkloadId, claimant: &WorkloadId) {
+        if let Some(entry) = self.entries.get_mut(victim) {
+            entry.gave_way_to.insert(claimant.clone());
+        }
+    }
+
+    /// Forgets what is gone or has finished.
+    pub(super) fn forget(&mut self, id: &WorkloadId) {
+        self.entries.remove(id);
+    }
+}
+
+/// What a workload has after a decision.
+fn after(request: &Request, decision: &Decision) -> Vec<Current> {
+    let before = |target: &crate::fleet::TargetName| {
+        request.current.iter().find(|part| part.target == *target)
+    };
+    let mut current: Vec<Current> = decision
+        .parts
+        .iter()
+        .map(|part| {
+            let old = before(&part.target).filter(|_| part.change != Change::New);
+            Current {
+                target: part.target.clone(),
+                epoch: part.epoch,
+                counts: part.counts.clone(),
+                nodes: part.nodes.clone(),
+                domain: part.domain.clone(),
+                evicting: false,
+                started: old.is_some_and(|old| old.started),
+                healthy: old.is_some_and(|old| old.healthy),
+                started_ms: old.and_then(|old| old.started_ms),
+            }
+        })
+        .collect();
+    let goes = |part: &&Current| {
+        part.evicting
+            || decision
+                .leaving
+                .iter()
+                .any(|one| one.target == part.target && one.step == Step::Now)
+    };
+    current.extend(request.current.iter().filter(goes).map(|part| Current {
+        evicting: true,
+        ..part.clone()
+    }));
+    current
+}
