@@ -11,6 +11,9 @@ use super::{Eviction, Shares};
 use crate::fleet::{Amounts, Fleet, Share, TargetName};
 use crate::plan::needs::{Needs, SetNeed};
 
+/// Workloads on one node up to which all subsets are looked at.
+const EXACT: usize = 10;
+
 /// Nodes by target.
 pub(super) type Region = Vec<(TargetName, Vec<usize>)>;
 
@@ -52,17 +55,22 @@ pub(super) fn cheapest(
             .sets
             .iter()
             .zip(&wants)
-            .find(|(need, want)| room(fleet, need, region) < **want)
-            .map(|(need, _)| need);
+            .map(|(need, want)| (need, want - room(fleet, need, region)))
+            .find(|(_, missing)| *missing > 0);
         if short.is_none() && fits(fleet) {
             break;
         }
         // All roles have room by themselves: more of the leading one makes room for all together.
-        let need = short.unwrap_or(&needs.sets[needs.leading()]);
+        let (need, missing) = short.unwrap_or((&needs.sets[needs.leading()], 1));
         let moves = region.iter().flat_map(|(name, nodes)| {
             nodes
                 .iter()
                 .filter_map(|node| step(fleet, need, name, *node, chosen))
+                .map(|step| Move {
+                    // More than what is missing is worth nothing.
+                    gain: step.gain.min(missing),
+                    ..step
+                })
                 .collect::<Vec<_>>()
         });
         let Some(best) = moves.min_by(cheaper) else {
@@ -158,40 +166,65 @@ fn step(
             cost,
         });
     }
-    let mut free = node.free.clone();
-    let mut whole: Vec<(usize, Vec<Share>)> = Vec::new();
-    for (index, here) in there {
-        for share in &here {
+    evict(need, &node.free, there, chosen.candidates)
+}
+
+/// The cheapest that give room for one more pod by going: exactly where there are few, else a good choice.
+fn evict(
+    need: &SetNeed<'_>,
+    free: &Amounts,
+    there: Vec<(usize, Vec<Share>)>,
+    candidates: &[Candidate],
+) -> Option<Move> {
+    let had = need.demand.copies_in(free).max(0);
+    let gain = |who: &[&(usize, Vec<Share>)]| {
+        let mut free = free.clone();
+        for share in who.iter().flat_map(|(_, shares)| shares) {
             free.add(&share.demand, share.pods);
         }
-        whole.push((index, here));
-        if gain(&free) > 0 {
-            break;
+        need.demand.copies_in(&free).max(0) - had
+    };
+    let cost = |who: &[&(usize, Vec<Share>)]| {
+        let mut cost = Cost::default();
+        for (index, _) in who {
+            cost.add(&candidates[*index]);
         }
-    }
-    if gain(&free) == 0 {
-        return None;
-    }
-    // Who was added before it was enough may not be needed.
+        cost
+    };
+    // They come by price; as many as it takes, and then without those who turn out not to be needed.
+    let enough =
+        (1..=there.len()).find(|count| gain(&there[..*count].iter().collect::<Vec<_>>()) > 0)?;
+    let mut whole: Vec<&(usize, Vec<Share>)> = there[..enough].iter().collect();
     for at in (0..whole.len()).rev() {
-        let mut less = free.clone();
-        for share in &whole[at].1 {
-            less.add(&share.demand, -share.pods);
-        }
+        let mut less = whole.clone();
+        less.remove(at);
         if gain(&less) > 0 {
-            free = less;
-            whole.remove(at);
+            whole = less;
         }
     }
-    let mut cost = Cost::default();
-    for (index, _) in &whole {
-        cost.add(&chosen.candidates[*index]);
+    let highest = cost(&whole).priority;
+    let allowed: Vec<&(usize, Vec<Share>)> = there
+        .iter()
+        .filter(|(index, _)| Some(candidates[*index].price.priority) <= highest)
+        .collect();
+    if allowed.len() <= EXACT {
+        for subset in 1_u32..1 << allowed.len() {
+            let some: Vec<&(usize, Vec<Share>)> = allowed
+                .iter()
+                .enumerate()
+                .filter(|(at, _)| subset & (1 << at) != 0)
+                .map(|(_, one)| *one)
+                .collect();
+            if cost(&some) < cost(&whole) && gain(&some) > 0 {
+                whole = some;
+            }
+        }
     }
     Some(Move {
-        gain: gain(&free),
-        whole: whole.into_iter().map(|(index, _)| index).collect(),
+        gain: gain(&whole),
+        cost: cost(&whole),
+        whole: whole.into_iter().map(|(index, _)| *index).collect(),
         shrink: Vec::new(),
-        cost,
     })
 }
 
