@@ -25,7 +25,9 @@ pub struct DeviceClassSummary {
 }
 
 /// Devices that differ only in name and place.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub struct DeviceShape {
     /// Short id, stable for the same content.

@@ -10,6 +10,7 @@
 
 mod book;
 mod decision;
+mod devices;
 mod divide;
 mod draft;
 mod eligible;
