@@ -11,6 +11,7 @@
 mod accounts;
 mod book;
 mod decision;
+mod devices;
 mod divide;
 mod draft;
 mod eligible;
