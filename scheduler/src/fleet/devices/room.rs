@@ -45,6 +45,9 @@ impl Room {
         if most <= 0 {
             return 0;
         }
+        if let Some(copies) = search::quick(&self.node, &self.held, need) {
+            return copies.min(most);
+        }
         let given_back = self.held.iter().filter(|(_, pods)| *pods < 0);
         let taken = search::give_back(&self.node, given_back.map(|(need, pods)| (&**need, -pods)));
         let held = || self.held.iter().filter(|(_, pods)| *pods > 0);
