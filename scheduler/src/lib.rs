@@ -4,8 +4,8 @@
 //! watch -> event -> fleet model -> plan() -> (Decision, Explanation) -> diff -> write(term) -> Workload, Assignment
 //! ```
 //!
-//! [`fleet`] and [`plan`] are pure: plain data in, plain data out. So are [`ask`] (what an object wants), [`select`] (which
-//! Placement it belongs to), [`manifest`] (what travels), [`merge`] and [`scenario`] (fleets described in files). Everything that talks to the hub is in `shell`.
+//! [`fleet`] and [`plan`] are pure: plain data in, plain data out. So are [`shares`] (who is entitled to what), [`ask`] (what an object
+//! wants), [`select`] (which Placement it belongs to), [`manifest`] (what travels), [`merge`] and [`scenario`] (fleets described in files).
 
 pub mod ask;
 pub mod cli;
@@ -16,6 +16,7 @@ pub mod plan;
 mod run;
 pub mod scenario;
 pub mod select;
+pub mod shares;
 mod shell;
 
 use std::ffi::OsString;

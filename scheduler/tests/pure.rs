@@ -9,6 +9,7 @@ const CORES: &[&str] = &[
     "scheduler/src/plan",
     "scheduler/src/fleet",
     "scheduler/src/scenario",
+    "scheduler/src/shares",
     "syncer/src/decide",
 ];
 

@@ -32,6 +32,9 @@ impl Fleet {
         target.domains = domains(&self.levels, &target.nodes);
         target.recount();
         let mut event = changes(&before, &target.nodes, &self.resources, name);
+        if target.state != super::TargetState::Ready || event.targets.contains(name) {
+            self.shape += 1;
+        }
         if !same_kinds {
             event.merge(Event::target(name));
         }

@@ -28,7 +28,7 @@ pub(crate) use amounts::{CPU_TIME, UNLIMITED};
 pub use event::Event;
 pub use hold::Share;
 pub use ids::{NodeName, TargetName, WorkloadId};
-pub use target::{Node, Target, TargetState};
+pub use target::{Node, PRODUCT_LABELS, Target, TargetState};
 pub(crate) use topology::NOWHERE;
 
 /// Losses within this time of each other have one cause: three heartbeats and the time to notice.
@@ -52,6 +52,8 @@ pub struct Fleet {
     resources: Resources,
     /// Targets on which a workload has something reserved.
     holders: BTreeMap<WorkloadId, BTreeSet<TargetName>>,
+    /// Grows whenever what there is to divide may have changed.
+    shape: u64,
 }
 
 impl Default for Fleet {
@@ -62,6 +64,7 @@ impl Default for Fleet {
             levels: DEFAULT_LEVELS.map(str::to_owned).to_vec(),
             resources: Resources::default(),
             holders: BTreeMap::new(),
+            shape: 0,
         }
     }
 }
@@ -89,10 +92,10 @@ impl Fleet {
         target.state = state;
         target.last_contact_ms = last_contact_ms;
         if same {
-            Event::nothing()
-        } else {
-            Event::target(name)
+            return Event::nothing();
         }
+        self.shape += 1;
+        Event::target(name)
     }
 
     /// Forgets a target and what is reserved there.
@@ -100,6 +103,7 @@ impl Fleet {
         let Some(target) = self.targets.remove(name) else {
             return Event::nothing();
         };
+        self.shape += 1;
         for id in target.holds.keys() {
             self.forget_holder(id, name);
         }
@@ -144,6 +148,11 @@ impl Fleet {
     /// The topology levels from wide to narrow, without the node.
     pub fn levels(&self) -> &[String] {
         &self.levels
+    }
+
+    /// Number that grows whenever what there is to divide may have changed: targets, their state, what their nodes have.
+    pub fn shape(&self) -> u64 {
+        self.shape
     }
 
     /// The Location of this name.

@@ -31,16 +31,15 @@ impl Book {
             self.forget(&request.id);
             return;
         }
-        match self.entries.get_mut(&request.id) {
-            Some(entry) => entry.request.clone_from(request),
-            None => {
-                let entry = Booked {
-                    request: request.clone(),
-                    gave_way_to: BTreeSet::new(),
-                };
-                self.entries.insert(request.id.clone(), entry);
-            }
+        if let Some(entry) = self.entries.get_mut(&request.id) {
+            entry.request.clone_from(request);
+            return;
         }
+        let entry = Booked {
+            request: request.clone(),
+            gave_way_to: BTreeSet::new(),
+        };
+        self.entries.insert(request.id.clone(), entry);
     }
 
     /// Takes in what was decided.

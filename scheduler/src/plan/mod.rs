@@ -8,6 +8,7 @@
 //!
 //! The planner does no I/O, has no clock and cannot fail; equal inputs give equal decisions, whatever the order of the requests.
 
+mod accounts;
 mod book;
 mod decision;
 mod divide;
@@ -20,6 +21,7 @@ mod moves;
 mod needs;
 mod pick;
 mod planner;
+mod policy;
 mod request;
 mod reserve;
 mod spread;
@@ -36,6 +38,7 @@ mod tests;
 
 pub use decision::{Change, Decision, Explanation, Leaving, Outcome, Part, Report, Step};
 pub use planner::Planner;
+pub use policy::Policy;
 pub use request::{
     Avoid, Closeness, Current, DEFAULT_MIN_RUNTIME_MS, FailoverRule, PodSetRequest, Request,
 };

@@ -269,6 +269,7 @@ fn view(
         }
     }
     positions(scenario, &mut round);
+    round.shares = planner::shares(scenario, &world.planner);
     Ok(round)
 }
 

@@ -392,7 +392,7 @@ impl Model {
         let live = LiveAssignment {
             uid: object.metadata.uid.clone(),
             generation: object.metadata.generation.unwrap_or(0),
-            created_ms: crate::ask::created(&object),
+            created_ms: crate::ask::created(object),
             deleting: object.is_deleting(),
             spec: assignment.spec,
             status,

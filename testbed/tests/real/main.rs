@@ -12,6 +12,7 @@
 mod case;
 mod faults;
 mod gangs;
+mod give_way;
 mod kinds;
 mod placing;
 mod refusals;

@@ -1,0 +1,132 @@
+//! Who gives way to whom, on a fleet of its own: one target with two nodes of eight GPUs.
+
+use anyhow::{Result, ensure};
+use placement_api::api_type::known;
+use serde_json::json;
+use testbed::rig::{Rig, RigTarget, eventually};
+
+use crate::case::{Case, JOB, US, quick, run};
+
+async fn rig() -> Result<&'static Rig> {
+    let targets = vec![RigTarget::new(US, "member2", &["region=us", "tier=gpu"])];
+    Ok(Box::leak(Box::new(
+        Rig::start(quick(targets, 2), |_| ()).await?,
+    )))
+}
+
+#[test]
+fn higher_priority_takes_the_place_of_the_cheapest_and_gives_it_back() {
+    run(async {
+        let rig = rig().await?;
+        let class = json!({
+            "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass",
+            "metadata": {"name": "urgent"}, "value": 1000,
+        });
+        rig.hub().apply(&class.to_string()).await?;
+        rig.member(US).apply(&class.to_string()).await?;
+        let case = Case::on(
+            rig,
+            "give-way",
+            json!({"strategy": "Gang", "disruption": {"minRuntime": "0s"}}),
+        )
+        .await?;
+        case.apply(case.job("large", 1, 8, "30m")).await?;
+        case.apply(case.job("small", 1, 4, "30m")).await?;
+        case.apply(case.job("safe", 1, 4, "30m")).await?;
+        for job in ["large", "small", "safe"] {
+            case.workload_is("batch", "Job", job, "placed", |workload| {
+                workload["status"]["state"] == "Assigned"
+            })
+            .await?;
+            case.on_member(US, JOB, job, "active", |job| job["status"]["active"] == 1)
+                .await?;
+        }
+        let mut urgent = case.job("urgent", 1, 4, "15s");
+        urgent["spec"]["template"]["spec"]["priorityClassName"] = json!("urgent");
+        case.apply(urgent).await?;
+
+        // One of the two small ones is enough; the large one would lose more.
+        let victim = eventually("one gives way", || async {
+            for job in ["small", "safe", "large"] {
+                let workload = case
+                    .workload("batch", "Job", job)
+                    .await?
+                    .unwrap_or_default();
+                if workload["status"]["state"] != "Assigned" {
+                    let message = workload["status"]["message"].to_string();
+                    ensure!(job != "large", "the large one gave way: {message}");
+                    return Ok(job);
+                }
+            }
+            anyhow::bail!("nobody")
+        })
+        .await?;
+        case.on_member(US, JOB, "urgent", "active", |job| {
+            job["status"]["active"] == 1
+        })
+        .await?;
+        rig.member(US).gone(JOB, &case.key(victim)).await?;
+        let events = rig
+            .hub()
+            .list(&known::EVENT, Some(&case.namespace), None)
+            .await?;
+        ensure!(
+            events
+                .iter()
+                .any(|event| event["reason"] == "PreemptedByPriority"
+                    && event["involvedObject"]["name"] == victim),
+            "no event says why {victim} was stopped"
+        );
+        for other in ["large", "small", "safe"]
+            .iter()
+            .filter(|job| **job != victim)
+        {
+            case.on_member(US, JOB, other, "undisturbed", |job| {
+                job["status"]["active"] == 1
+            })
+            .await?;
+        }
+        // The urgent one ends, and the room goes back.
+        case.on_member(US, JOB, victim, "running again", |job| {
+            job["status"]["active"] == 1
+        })
+        .await?;
+        let pods = rig
+            .member(US)
+            .list(&known::POD, Some(&case.namespace), None)
+            .await?;
+        let failed = pods
+            .iter()
+            .filter(|pod| pod["status"]["phase"] == "Failed")
+            .count();
+        ensure!(failed == 0, "{failed} pods were refused by their node");
+        Ok(())
+    });
+}
+
+#[test]
+fn nobody_gives_way_inside_the_minimum_run_time() {
+    run(async {
+        let rig = rig().await?;
+        let class = json!({
+            "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass",
+            "metadata": {"name": "urgent"}, "value": 1000,
+        });
+        rig.hub().apply(&class.to_string()).await?;
+        let case = Case::on(rig, "keep", json!({"strategy": "Gang"})).await?;
+        case.apply(case.job("old", 2, 8, "30m")).await?;
+        case.on_member(US, JOB, "old", "active", |job| job["status"]["active"] == 2)
+            .await?;
+        let mut urgent = case.job("urgent", 1, 8, "15s");
+        urgent["spec"]["template"]["spec"]["priorityClassName"] = json!("urgent");
+        case.apply(urgent).await?;
+        case.waits("batch", "Job", "urgent", "InsufficientCapacity")
+            .await?;
+        let old = case
+            .workload("batch", "Job", "old")
+            .await?
+            .unwrap_or_default();
+        ensure!(old["status"]["state"] == "Assigned", "{old:#}");
+        Ok(())
+    });
+}
