@@ -273,7 +273,7 @@ fn view(
     Ok(round)
 }
 
-fn pending(reason: Reason, message: String) -> Pending {
+pub(super) fn pending(reason: Reason, message: String) -> Pending {
     Pending {
         reason,
         message,
