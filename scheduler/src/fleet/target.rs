@@ -7,7 +7,7 @@ use placement_api::selector::Labels;
 use placement_api::toleration::Taint;
 
 use super::hold::Hold;
-use super::{Amounts, NodeName, WorkloadId};
+use super::{Amounts, Demand, NodeName, WorkloadId};
 
 /// How a target stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -108,6 +108,19 @@ impl Node {
     /// Name.
     pub fn name(&self) -> &NodeName {
         &self.name
+    }
+
+    /// How many pods with this demand have to leave until the node has again what is claimed on it, as far as these resources go.
+    pub(crate) fn beyond(&self, demand: &Demand, resources: &[usize]) -> i64 {
+        let pods = |number: &usize| {
+            let short = self.claimed.get(*number) - self.allocatable.get(*number);
+            let each = demand.get(*number);
+            if short <= 0 || each <= 0 {
+                return 0;
+            }
+            (short + each - 1) / each
+        };
+        resources.iter().map(pods).max().unwrap_or(0)
     }
 
     /// Computes `free` anew.

@@ -24,6 +24,7 @@ mod request;
 mod reserve;
 mod spread;
 mod strategies;
+mod swap;
 mod tree;
 mod wake;
 mod webster;

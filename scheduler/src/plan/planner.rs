@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::book::Book;
 use super::needs::Needs;
+use super::swap::{self, Swapped};
 use super::wake::Waiting;
 use super::{Decision, Report, Request, draft, give_way, reserve, write_out};
 use crate::fleet::{Event, Fleet, WorkloadId};
@@ -44,12 +45,15 @@ impl Planner {
         report.hub_degraded = hub_degraded;
         let mut order: Vec<&Request> = requests.iter().collect();
         order.sort_by(|a, b| turn(a).cmp(&turn(b)));
+        let swaps = self.swap(fleet, &order, now_ms, &mut report.freed);
         let mut decisions: BTreeMap<WorkloadId, Decision> = BTreeMap::new();
         for request in order {
             if decisions.contains_key(&request.id) {
                 // It has just given way to somebody.
                 continue;
             }
+            let swapped = swaps.get(&request.id);
+            let request = swapped.map_or(request, |swapped| &swapped.request);
             let needs = Needs::new(fleet, request);
             let mut draft = draft::draft(fleet, &needs, hub_degraded, now_ms);
             let mut evictions = Vec::new();
@@ -66,6 +70,9 @@ impl Planner {
             }
             let mut decision =
                 write_out::write_out(fleet, &needs, draft, now_ms, &mut report.freed);
+            if let Some(swapped) = swapped {
+                swapped.mark(&mut decision);
+            }
             for eviction in evictions {
                 let Some(victim) = give_way::decision(&self.book, &needs, &eviction) else {
                     continue;
@@ -115,6 +122,25 @@ impl Planner {
     pub fn forget(&mut self, id: &WorkloadId) {
         self.waiting.forget(id);
         self.book.forget(id);
+    }
+
+    /// Replaces lost nodes of what runs, before anybody else takes the room.
+    fn swap(
+        &mut self,
+        fleet: &mut Fleet,
+        order: &[&Request],
+        now_ms: i64,
+        freed: &mut Event,
+    ) -> BTreeMap<WorkloadId, Swapped> {
+        let mut swaps = BTreeMap::new();
+        for request in order.iter().filter(|request| swap::concerns(request)) {
+            let needs = Needs::new(fleet, request);
+            if let Some(swapped) = swap::swap(fleet, &needs, now_ms, freed) {
+                self.book.ask(&swapped.request);
+                swaps.insert(request.id.clone(), swapped);
+            }
+        }
+        swaps
     }
 
     /// A decision is made.

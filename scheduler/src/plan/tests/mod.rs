@@ -5,4 +5,5 @@ mod give_way;
 mod oracle;
 mod properties;
 mod situations;
+mod swap;
 mod world;
