@@ -51,6 +51,10 @@ impl Engine {
                 let held: Vec<String> = held.map(|(name, _)| name.clone()).collect();
                 self.push_all(held);
             }
+            Event::Devices(kind, event) => {
+                self.state.devices.feed(kind, event);
+                self.stock.dirty = true;
+            }
             Event::Namespaces(event) => {
                 let mut gone = BTreeSet::new();
                 let synced = matches!(event, WatchEvent::Synced);
@@ -85,6 +89,8 @@ impl Engine {
                 if known && self.state.version == version {
                     return None;
                 }
+                let (member, tell) = (&self.fixed.member, &self.fixed.tell);
+                self.state.devices.follow(&discovery, member, tell);
                 self.state.discovery = Some(Arc::new(*discovery));
                 self.state.version = version;
                 self.stock.dirty = true;
