@@ -29,6 +29,7 @@ mod request;
 mod reserve;
 mod spread;
 mod strategies;
+mod swap;
 mod tree;
 pub mod value;
 mod wake;

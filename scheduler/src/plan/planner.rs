@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::accounts::Accounts;
 use super::book::Book;
 use super::needs::Needs;
+use super::swap::{self, Swapped};
 use super::wake::Waiting;
 use super::{Decision, Policy, Report, Request, draft, give_way, reserve, write_out};
 use crate::fleet::{Event, Fleet, WorkloadId};
@@ -28,6 +29,8 @@ struct Cycle<'a> {
     now_ms: i64,
     report: Report,
     decisions: BTreeMap<WorkloadId, Decision>,
+    /// Whose nodes were lost.
+    swaps: BTreeMap<WorkloadId, Swapped>,
 }
 
 impl Planner {
@@ -76,6 +79,10 @@ impl Planner {
             self.accounts.record(fleet, request, false);
         }
         report.hub_degraded = fleet.hub_degraded();
+        let (mut running, pending): (Vec<&Request>, Vec<&Request>) =
+            requests.iter().partition(|request| runs(request));
+        running.sort_by(|a, b| turn(a).cmp(&turn(b)));
+        let swaps = self.swap(fleet, &running, now_ms, &mut report.freed);
         self.accounts.shares.advance(now_ms);
         self.accounts.divide(fleet, &self.policy);
         let mut cycle = Cycle {
@@ -83,11 +90,9 @@ impl Planner {
             now_ms,
             report,
             decisions: BTreeMap::new(),
+            swaps,
         };
-        let (mut running, pending): (Vec<&Request>, Vec<&Request>) =
-            requests.iter().partition(|request| runs(request));
         self.start(&mut cycle, &pending);
-        running.sort_by(|a, b| turn(a).cmp(&turn(b)));
         for request in running {
             let refusal = self.accounts.may_start(request).err();
             self.plan_one(&mut cycle, request, refusal);
@@ -181,6 +186,8 @@ impl Planner {
             return;
         }
         let (now_ms, hub_degraded) = (cycle.now_ms, cycle.report.hub_degraded);
+        let swapped = cycle.swaps.remove(&request.id);
+        let request = swapped.as_ref().map_or(request, |swapped| &swapped.request);
         let needs = Needs::new(cycle.fleet, request);
         let mut draft = draft::draft(cycle.fleet, &needs, hub_degraded, now_ms);
         if let Some(refusal) = &refusal {
@@ -207,6 +214,9 @@ impl Planner {
         }
         let mut decision =
             write_out::write_out(cycle.fleet, &needs, draft, now_ms, &mut cycle.report.freed);
+        if let Some(swapped) = &swapped {
+            swapped.mark(&mut decision);
+        }
         for eviction in evictions {
             let Some(victim) = give_way::decision(&self.book, &needs, &eviction) else {
                 continue;
@@ -225,6 +235,25 @@ impl Planner {
             self.settle(cycle, victim);
         }
         self.settle(cycle, decision);
+    }
+
+    /// Replaces lost nodes of what runs, before anybody else takes the room.
+    fn swap(
+        &mut self,
+        fleet: &mut Fleet,
+        order: &[&Request],
+        now_ms: i64,
+        freed: &mut Event,
+    ) -> BTreeMap<WorkloadId, Swapped> {
+        let mut swaps = BTreeMap::new();
+        for request in order.iter().filter(|request| swap::concerns(request)) {
+            let needs = Needs::new(fleet, request);
+            if let Some(swapped) = swap::swap(fleet, &needs, now_ms, freed) {
+                self.book.ask(&swapped.request);
+                swaps.insert(request.id.clone(), swapped);
+            }
+        }
+        swaps
     }
 
     /// A decision is made.
