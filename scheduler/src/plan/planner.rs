@@ -1,12 +1,13 @@
 //! The planner and what it remembers between two cycles.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::book::Book;
 use super::needs::Needs;
+use super::order::Settings;
+use super::orders::Orders;
 use super::wake::Waiting;
-use super::{Decision, Report, Request, draft, give_way, reserve, write_out};
+use super::{Decision, Outcome, Report, Request, draft, give_way, reserve, write_out};
 use crate::fleet::{Event, Fleet, WorkloadId};
 
 /// Decides where workloads run. It remembers what everybody has and who waits for what; the fleet is the caller's.
@@ -14,12 +15,20 @@ use crate::fleet::{Event, Fleet, WorkloadId};
 pub struct Planner {
     book: Book,
     waiting: Waiting,
+    orders: Orders,
+    /// Gone since the last cycle.
+    gone: BTreeSet<WorkloadId>,
 }
 
 impl Planner {
     /// A planner that knows nobody.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// How a queue is ordered inside (nothing said: by age), and what it can count on: its entitlement in thousandths of a device.
+    pub fn set_order(&mut self, queue: &str, settings: Settings, capacity: i64) {
+        self.orders.set(queue, settings, capacity);
     }
 
     /// Plans these workloads (those that are new, changed, woken, or have a part on a target that changed): pending ones and moves
@@ -35,15 +44,20 @@ impl Planner {
         now_ms: i64,
     ) -> (Vec<Decision>, Report) {
         let mut report = Report::default();
+        for id in std::mem::take(&mut self.gone) {
+            self.orders.forget(&id, now_ms);
+        }
         for request in requests {
             self.book.ask(request);
+            self.orders.ask(request, now_ms);
             let needs = Needs::new(fleet, request);
             report.freed.merge(reserve::adopt(fleet, &needs));
         }
         let hub_degraded = fleet.hub_degraded();
         report.hub_degraded = hub_degraded;
+        self.orders.advance(now_ms);
         let mut order: Vec<&Request> = requests.iter().collect();
-        order.sort_by(|a, b| turn(a).cmp(&turn(b)));
+        self.orders.sort(&mut order);
         let mut decisions: BTreeMap<WorkloadId, Decision> = BTreeMap::new();
         for request in order {
             if decisions.contains_key(&request.id) {
@@ -55,7 +69,9 @@ impl Planner {
             let mut evictions = Vec::new();
             if give_way::is_claimant(&needs, &draft) {
                 let settled = |id: &WorkloadId| decisions.contains_key(id);
-                if let Some(found) = give_way::find(fleet, &self.book, &needs, &settled, now_ms) {
+                if let Some(found) =
+                    give_way::find(fleet, &self.book, &self.orders, &needs, &settled, now_ms)
+                {
                     draft = draft::draft(fleet, &needs, hub_degraded, now_ms);
                     evictions = found;
                 }
@@ -81,9 +97,20 @@ impl Planner {
                             .insert((victim.id.clone(), leaving.target.clone()));
                     }
                 }
-                self.settle(victim, &mut decisions);
+                self.settle(victim, &mut decisions, now_ms);
             }
-            self.settle(decision, &mut decisions);
+            self.settle(decision, &mut decisions, now_ms);
+        }
+        // Time alone may help those who wait: a promotion, the end of a minimum run time.
+        for request in requests {
+            let waits = decisions
+                .get(&request.id)
+                .is_some_and(|decision| decision.outcome == Outcome::Wait);
+            if let Some(wake) = self.orders.next_change_ms(&request.queue).filter(|_| waits) {
+                let own = report.wake_ms.entry(request.id.clone()).or_insert(wake);
+                *own = wake.min(*own);
+                report.next_wake_ms = draft::earliest(report.next_wake_ms, Some(wake));
+            }
         }
         let asked: BTreeSet<&WorkloadId> = requests.iter().map(|request| &request.id).collect();
         let mut answers: Vec<Decision> = requests
@@ -102,6 +129,7 @@ impl Planner {
     /// that is not pending.
     pub fn adopt(&mut self, fleet: &mut Fleet, request: &Request) {
         self.book.ask(request);
+        self.orders.ask(request, request.submitted_ms);
         let needs = Needs::new(fleet, request);
         reserve::adopt(fleet, &needs);
     }
@@ -115,11 +143,18 @@ impl Planner {
     pub fn forget(&mut self, id: &WorkloadId) {
         self.waiting.forget(id);
         self.book.forget(id);
+        self.gone.insert(id.clone());
     }
 
     /// A decision is made.
-    fn settle(&mut self, decision: Decision, decisions: &mut BTreeMap<WorkloadId, Decision>) {
+    fn settle(
+        &mut self,
+        decision: Decision,
+        decisions: &mut BTreeMap<WorkloadId, Decision>,
+        now_ms: i64,
+    ) {
         if let Some(booked) = self.book.get(&decision.id) {
+            self.orders.decide(&decision, &booked.request, now_ms);
             self.waiting.note(&booked.request, &decision);
         } else {
             self.waiting.forget(&decision.id);
@@ -127,15 +162,4 @@ impl Planner {
         self.book.decide(&decision);
         decisions.insert(decision.id.clone(), decision);
     }
-}
-
-/// Whose turn it is: free room that pending work and growth both want goes to pending work.
-fn turn(request: &Request) -> (bool, Reverse<i32>, i64, &WorkloadId) {
-    let runs = request.current.iter().any(|part| !part.evicting);
-    (
-        runs,
-        Reverse(request.priority),
-        request.submitted_ms,
-        &request.id,
-    )
 }

@@ -20,6 +20,7 @@ use placement_api::reason::Reason;
 use super::book::Book;
 use super::draft::{self, Draft};
 use super::needs::Needs;
+use super::orders::Orders;
 use super::{Change, Decision, Explanation, Leaving, Outcome, Part, Step, eligible, tree, words};
 use crate::fleet::{Fleet, Share, TargetName, WorkloadId};
 
@@ -54,13 +55,14 @@ pub(super) fn is_claimant(needs: &Needs<'_>, draft: &Draft) -> bool {
 pub(super) fn find(
     fleet: &mut Fleet,
     book: &Book,
+    orders: &Orders,
     needs: &Needs<'_>,
     settled: &dyn Fn(&WorkloadId) -> bool,
     now_ms: i64,
 ) -> Option<Vec<Eviction>> {
     let tiers = eligible::tiers(fleet, needs.request, now_ms);
     let targets: Vec<TargetName> = tiers.into_iter().flatten().collect();
-    let candidates = victims::candidates(fleet, book, needs, &targets, settled, now_ms);
+    let candidates = victims::candidates(fleet, book, orders, needs, &targets, settled, now_ms);
     if candidates.is_empty() {
         return None;
     }
@@ -188,6 +190,12 @@ fn message(claimant: &Needs<'_>, priority: i32, reason: Reason) -> String {
         Reason::ReclaimedByEntitledQueue => {
             format!(
                 "gives way to {name} of queue {}, which is entitled to this room",
+                request.queue
+            )
+        }
+        Reason::ReplacedInTimeSlice => {
+            format!(
+                "gives way to {name}, whose turn it is in queue {}",
                 request.queue
             )
         }

@@ -100,6 +100,7 @@ fn cheaper(a: &Move, b: &Move) -> Ordering {
     a.cost
         .priority
         .cmp(&b.cost.priority)
+        .then(a.cost.turn.cmp(&b.cost.turn))
         .then(per_pod(a.cost.devices_ms, b.cost.devices_ms))
         .then(per_pod(a.cost.cpu_ms, b.cost.cpu_ms))
         .then(a.cost.cmp(&b.cost))

@@ -9,6 +9,7 @@ use crate::fleet::{CPU_TIME, Fleet, Share, TargetName, WorkloadId, is_extended};
 use crate::plan::Request;
 use crate::plan::book::{Book, Booked};
 use crate::plan::needs::Needs;
+use crate::plan::orders::Orders;
 
 /// What a workload gives up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub(super) struct Candidate {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Price {
     pub(super) priority: i32,
+    /// In a time slice: the later its turn, the less.
+    pub(super) turn: i64,
     /// Work that is lost, in thousandths of a second of one device.
     pub(super) devices_ms: i128,
     /// The same for a thousandth of a CPU.
@@ -45,6 +48,7 @@ pub(super) struct Price {
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Cost {
     pub(super) priority: Option<i32>,
+    pub(super) turn: Option<i64>,
     pub(super) devices_ms: i128,
     pub(super) cpu_ms: i128,
     pub(super) workloads: usize,
@@ -55,6 +59,7 @@ pub(super) struct Cost {
 impl Cost {
     pub(super) fn add(&mut self, candidate: &Candidate) {
         self.priority = self.priority.max(Some(candidate.price.priority));
+        self.turn = self.turn.max(Some(candidate.price.turn));
         self.devices_ms += candidate.price.devices_ms;
         self.cpu_ms += candidate.price.cpu_ms;
         self.workloads += 1;
@@ -66,6 +71,7 @@ impl Cost {
 pub(super) fn candidates(
     fleet: &Fleet,
     book: &Book,
+    orders: &Orders,
     claimant: &Needs<'_>,
     targets: &[TargetName],
     settled: &dyn Fn(&WorkloadId) -> bool,
@@ -84,10 +90,9 @@ pub(super) fn candidates(
                 candidate.holds.insert(name.clone(), hold.claimed.clone());
                 continue;
             }
-            let Some((booked, reason)) = book
-                .get(id)
-                .and_then(|booked| Some((booked, ground(booked, claimant.request, now_ms)?)))
-            else {
+            let Some((booked, reason)) = book.get(id).and_then(|booked| {
+                Some((booked, ground(booked, orders, claimant.request, now_ms)?))
+            }) else {
                 continue;
             };
             let candidate = Candidate {
@@ -95,7 +100,15 @@ pub(super) fn candidates(
                 reason,
                 holds: [(name.clone(), hold.claimed.clone())].into(),
                 spare: spare(&booked.request),
-                price: price(fleet, &booked.request, now_ms),
+                price: Price {
+                    turn: match reason {
+                        Reason::ReplacedInTimeSlice => {
+                            orders.turn(&booked.request).map_or(0, |turn| -turn.rank)
+                        }
+                        _ => 0,
+                    },
+                    ..price(fleet, &booked.request, now_ms)
+                },
             };
             found.insert(id.clone(), candidate);
         }
@@ -106,7 +119,7 @@ pub(super) fn candidates(
 }
 
 /// The ground on which a workload may be asked to give way to another.
-fn ground(booked: &Booked, claimant: &Request, now_ms: i64) -> Option<Reason> {
+fn ground(booked: &Booked, orders: &Orders, claimant: &Request, now_ms: i64) -> Option<Reason> {
     let victim = &booked.request;
     let protected = |started: Option<i64>| {
         victim.min_runtime_ms > 0
@@ -121,8 +134,12 @@ fn ground(booked: &Booked, claimant: &Request, now_ms: i64) -> Option<Reason> {
     {
         return None;
     }
-    (victim.queue == claimant.queue && victim.priority < claimant.priority)
-        .then_some(Reason::PreemptedByPriority)
+    if victim.queue == claimant.queue && victim.priority < claimant.priority {
+        return Some(Reason::PreemptedByPriority);
+    }
+    orders
+        .may_replace(claimant, victim)
+        .then_some(Reason::ReplacedInTimeSlice)
 }
 
 /// Pods beyond those that it needs to run.
@@ -150,6 +167,7 @@ fn spare(request: &Request) -> BTreeMap<String, i64> {
 fn price(fleet: &Fleet, request: &Request, now_ms: i64) -> Price {
     let mut price = Price {
         priority: request.priority,
+        turn: 0,
         devices_ms: 0,
         cpu_ms: 0,
     };
