@@ -24,6 +24,7 @@ struct World {
     queues: BTreeMap<String, Option<LabelSelector>>,
     priorities: BTreeMap<String, i32>,
     namespace: Labels,
+    claims: BTreeMap<String, Value>,
 }
 
 impl World {
@@ -33,6 +34,7 @@ impl World {
             queues: BTreeMap::new(),
             priorities: [("high".to_owned(), 100)].into(),
             namespace: [("team".to_owned(), "shop".to_owned())].into(),
+            claims: BTreeMap::new(),
         }
     }
 
@@ -48,6 +50,7 @@ impl World {
             queues: &self.queues,
             priorities: &self.priorities,
             namespace: &self.namespace,
+            claims: Claims(&|kind, name| self.claims.get(&format!("{kind}/{name}")).cloned()),
         };
         ask(object, api, &around).unwrap()
     }
@@ -224,6 +227,7 @@ fn an_unreadable_object_names_its_field() {
         queues: &BTreeMap::new(),
         priorities: &BTreeMap::new(),
         namespace: &Labels::new(),
+        claims: Claims::NONE,
     };
     let error = ask(&object, &known::DEPLOYMENT, &around).unwrap_err();
     assert!(error.to_string().contains("template"), "{error}");
@@ -237,11 +241,7 @@ fn wants_in_words() {
         pod: placement_api::demand::PodDemand::of(if gpus == 0 {
             BTreeMap::new()
         } else {
-            [(
-                "nvidia.com/gpu".to_owned(),
-                placement_api::quantity::Quantity::from_units(gpus),
-            )]
-            .into()
+            [("nvidia.com/gpu".to_owned(), Quantity::from_units(gpus))].into()
         }),
         ..PodSet::default()
     };
@@ -318,5 +318,121 @@ fn levels_in_words() {
         ("rack", "rack"),
     ] {
         assert_eq!(level_word(level), word);
+    }
+}
+
+fn with_claim(source: &str, name: &str) -> Value {
+    json!({"containers": [{"name": "c", "resources": {"claims": [{"name": "gpu"}]}}], "resourceClaims": [{"name": "gpu", source: name}]})
+}
+
+fn exactly(class: &str, fields: &Value) -> Value {
+    let mut exactly = json!({"deviceClassName": class});
+    exactly
+        .as_object_mut()
+        .unwrap()
+        .extend(fields.as_object().unwrap().clone());
+    json!({"devices": {"requests": [{"name": "r", "exactly": exactly}]}})
+}
+
+#[test]
+fn claims_are_read_from_their_templates() {
+    let mut world = World::new(json!({}));
+    let object = deployment(
+        2,
+        json!({}),
+        with_claim("resourceClaimTemplateName", "two-gpus"),
+    );
+    let asked = world.deployment(&object);
+    let (reason, message) = asked.request.blocked.expect("the template is not there");
+    assert_eq!(reason, Reason::Impossible);
+    assert_eq!(message, "its ResourceClaimTemplate two-gpus is not there");
+    assert!(
+        asked
+            .dependencies
+            .iter()
+            .any(|one| one.kind == "ResourceClaimTemplate"),
+        "it is looked at again when it comes"
+    );
+    let template = json!({"spec": {"spec": exactly("gpu.nvidia.com", &json!({"count": 2}))}});
+    world
+        .claims
+        .insert("ResourceClaimTemplate/two-gpus".to_owned(), template);
+    let asked = world.deployment(&object);
+    assert_eq!(asked.request.blocked, None);
+    let set = &asked.request.pod_sets[0];
+    assert_eq!(
+        (
+            set.claims.len(),
+            set.requests
+                .get("gpu.nvidia.com.deviceclass.resource.k8s.io/devices")
+        ),
+        (1, 2)
+    );
+    assert_eq!(asked.request.strategy, Strategy::Divide);
+    assert!(
+        asked
+            .request
+            .kinds
+            .contains("resource.k8s.io/v1/ResourceClaimTemplate")
+    );
+    assert_eq!(asked.spec.wants, "2 replicas × 2 gpu.nvidia.com");
+}
+
+#[test]
+fn who_shares_a_claim_is_on_one_node() {
+    let mut world = World::new(json!({"topology": {"level": "rack", "mode": "Preferred"}}));
+    world.claims.insert(
+        "ResourceClaim/one".to_owned(),
+        json!({"spec": exactly("gpu", &json!({}))}),
+    );
+    let asked = world.deployment(&deployment(
+        3,
+        json!({}),
+        with_claim("resourceClaimName", "one"),
+    ));
+    let topology = asked.request.topology.expect("a topology");
+    assert_eq!(
+        (topology.level.as_str(), topology.mode),
+        ("kubernetes.io/hostname", TopologyMode::Required)
+    );
+    assert_eq!(asked.request.strategy, Strategy::Gang);
+    let set = &asked.request.pod_sets[0];
+    assert_eq!(set.claims[0].shared.as_deref(), Some("shop/one"));
+    assert_eq!(
+        set.requests.get("gpu.deviceclass.resource.k8s.io/devices"),
+        0,
+        "not each of them"
+    );
+}
+
+#[test]
+fn what_cannot_be_told_of_claims_waits_with_its_name() {
+    for (spec, message) in [
+        (
+            exactly("gpu", &json!({"adminAccess": true})),
+            "ResourceClaimTemplate t: devices.requests[0].exactly.adminAccess: access to devices of others is not supported",
+        ),
+        (
+            exactly(
+                "gpu",
+                &json!({"selectors": [{"cel": {"expression": "device.attributes['d'].name.split('-')[0] == 'a'"}}]}),
+            ),
+            "ResourceClaimTemplate t: the selector \"device.attributes['d'].name.split('-')[0] == 'a'\" cannot be evaluated: function \"split\" is not supported",
+        ),
+    ] {
+        let mut world = World::new(json!({}));
+        world.claims.insert(
+            "ResourceClaimTemplate/t".to_owned(),
+            json!({"spec": {"spec": spec}}),
+        );
+        let asked = world.deployment(&deployment(
+            1,
+            json!({}),
+            with_claim("resourceClaimTemplateName", "t"),
+        ));
+        assert_eq!(
+            asked.request.blocked,
+            Some((Reason::Impossible, message.to_owned()))
+        );
     }
 }

@@ -9,6 +9,11 @@ use placement_api::toleration::Taint;
 use super::hold::Hold;
 use super::{Amounts, NodeName, WorkloadId};
 
+/// Node labels that name the product of a node's accelerators: GPU Feature Discovery's, and the short one of scenarios.
+pub const PRODUCT_LABELS: [&str; 2] = ["nvidia.com/gpu.product", "product"];
+/// Node label with the memory of one device in MiB.
+const DEVICE_MEMORY_LABEL: &str = "nvidia.com/gpu.memory";
+
 /// How a target stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TargetState {
@@ -108,6 +113,27 @@ impl Node {
     /// Name.
     pub fn name(&self) -> &NodeName {
         &self.name
+    }
+
+    /// What its accelerators are, as its labels say.
+    pub fn product(&self) -> Option<&str> {
+        PRODUCT_LABELS
+            .iter()
+            .find_map(|label| self.labels.get(*label))
+            .map(String::as_str)
+    }
+
+    /// Memory of one of its devices in MiB, as its labels say; 0: unknown.
+    pub fn device_memory_mib(&self) -> i64 {
+        self.labels
+            .get(DEVICE_MEMORY_LABEL)
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0)
+    }
+
+    /// What is not free.
+    pub fn in_use(&self) -> Amounts {
+        self.allocatable.less(&self.free)
     }
 
     /// Computes `free` anew.

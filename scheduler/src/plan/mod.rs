@@ -8,8 +8,10 @@
 //!
 //! The planner does no I/O, has no clock and cannot fail; equal inputs give equal decisions, whatever the order of the requests.
 
+mod accounts;
 mod book;
 mod decision;
+mod devices;
 mod divide;
 mod draft;
 mod eligible;
@@ -22,12 +24,14 @@ pub mod order;
 mod orders;
 mod pick;
 mod planner;
+mod policy;
 pub mod promise;
 mod request;
 mod reserve;
 mod spread;
 mod strategies;
 mod tree;
+pub mod value;
 mod wake;
 mod webster;
 mod why;
@@ -39,6 +43,7 @@ mod tests;
 
 pub use decision::{Change, Decision, Explanation, Leaving, Outcome, Part, Report, Step};
 pub use planner::Planner;
+pub use policy::Policy;
 pub use request::{
     Avoid, Closeness, Current, DEFAULT_MIN_RUNTIME_MS, FailoverRule, PodSetRequest, Request,
 };

@@ -1,40 +1,70 @@
 //! The planner and what it remembers between two cycles.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::accounts::Accounts;
 use super::book::Book;
 use super::needs::Needs;
-use super::order::Settings;
+use super::order::Turn;
 use super::orders::Orders;
 use super::wake::Waiting;
-use super::{Decision, Outcome, Report, Request, draft, give_way, reserve, write_out};
+use super::{Decision, Outcome, Policy, Report, Request, draft, give_way, reserve, write_out};
 use crate::fleet::{Event, Fleet, WorkloadId};
+use crate::shares::{QueueId, QueueTree, Refusal, Shares, Standing};
+use placement_api::reason::Reason;
 
-/// Decides where workloads run. It remembers what everybody has and who waits for what; the fleet is the caller's.
+/// Decides where workloads run. It remembers what everybody has, what the queues are entitled to, and who waits for what; the
+/// fleet is the caller's.
 #[derive(Clone, Debug, Default)]
 pub struct Planner {
+    policy: Policy,
     book: Book,
+    accounts: Accounts,
     waiting: Waiting,
     orders: Orders,
-    /// Gone since the last cycle.
-    gone: BTreeSet<WorkloadId>,
+}
+
+/// One cycle.
+struct Cycle<'a> {
+    fleet: &'a mut Fleet,
+    now_ms: i64,
+    report: Report,
+    decisions: BTreeMap<WorkloadId, Decision>,
 }
 
 impl Planner {
-    /// A planner that knows nobody.
+    /// A planner that knows nobody; one queue, the root.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How a queue is ordered inside (nothing said: by age), and what it can count on: its entitlement in thousandths of a device.
-    pub fn set_order(&mut self, queue: &str, settings: Settings, capacity: i64) {
-        self.orders.set(queue, settings, capacity);
+    /// What holds for the whole fleet.
+    pub fn set_policy(&mut self, policy: Policy) {
+        self.accounts.shares.set_half_life(policy.half_life_ms);
+        self.accounts.recount();
+        self.policy = policy;
+        self.set_orders();
     }
 
-    /// Plans these workloads (those that are new, changed, woken, or have a part on a target that changed): pending ones and moves
-    /// first, growth last, each in the order of priority, age and id. Before anybody is planned, all their reservations in the fleet
-    /// are brought in line with their `current`; after, they are those of the decisions. So a decision that could not be written is
-    /// undone by planning again with the true `current`.
+    /// The tree of queues.
+    pub fn set_queues(&mut self, tree: QueueTree) {
+        let book = &self.book;
+        self.accounts.set_tree(tree, |id| {
+            book.get(id).map(|booked| booked.request.queue.clone())
+        });
+        self.set_orders();
+    }
+
+    /// What the queues use, want and are entitled to, as of the last cycle.
+    pub fn shares(&self) -> &Shares {
+        &self.accounts.shares
+    }
+
+    /// Plans these workloads (those that are new, changed, woken, or have a part on a target that changed): pending ones first, the
+    /// queue with the strongest claim first and in it by priority, age and id; then those that have something, to move or to grow.
+    /// Before anybody is planned, all their reservations in the fleet are brought in line with their `current`; after, they are
+    /// those of the decisions. So a decision that could not be written is undone by planning again with the true `current`.
     ///
     /// Every request gets one decision. Decisions about others follow: who gives way to one of them.
     pub fn plan(
@@ -44,84 +74,42 @@ impl Planner {
         now_ms: i64,
     ) -> (Vec<Decision>, Report) {
         let mut report = Report::default();
-        for id in std::mem::take(&mut self.gone) {
-            self.orders.forget(&id, now_ms);
-        }
         for request in requests {
             self.book.ask(request);
-            self.orders.ask(request, now_ms);
             let needs = Needs::new(fleet, request);
             report.freed.merge(reserve::adopt(fleet, &needs));
+            self.accounts.record(fleet, request, false);
+            self.orders
+                .ask(request, self.accounts.queue(request), now_ms);
         }
-        let hub_degraded = fleet.hub_degraded();
-        report.hub_degraded = hub_degraded;
-        self.orders.advance(now_ms);
-        let mut order: Vec<&Request> = requests.iter().collect();
-        self.orders.sort(&mut order);
-        let mut decisions: BTreeMap<WorkloadId, Decision> = BTreeMap::new();
-        for request in order {
-            if decisions.contains_key(&request.id) {
-                // It has just given way to somebody.
-                continue;
-            }
-            let needs = Needs::new(fleet, request);
-            let mut draft = draft::draft(fleet, &needs, hub_degraded, now_ms);
-            let mut evictions = Vec::new();
-            if give_way::is_claimant(&needs, &draft) {
-                let settled = |id: &WorkloadId| decisions.contains_key(id);
-                if let Some(found) =
-                    give_way::find(fleet, &self.book, &self.orders, &needs, &settled, now_ms)
-                {
-                    draft = draft::draft(fleet, &needs, hub_degraded, now_ms);
-                    evictions = found;
-                }
-            }
-            if let Some(wake) = draft.wake_ms {
-                report.wake_ms.insert(request.id.clone(), wake);
-                report.next_wake_ms = draft::earliest(report.next_wake_ms, Some(wake));
-            }
-            let mut decision =
-                write_out::write_out(fleet, &needs, draft, now_ms, &mut report.freed);
-            for eviction in evictions {
-                let Some(victim) = give_way::decision(&self.book, &needs, &eviction) else {
-                    continue;
-                };
-                self.book.gave_way(&eviction.victim, &request.id);
-                for leaving in &victim.leaving {
-                    let there = decision
-                        .parts
-                        .iter_mut()
-                        .find(|part| part.target == leaving.target);
-                    if let Some(part) = there {
-                        part.after
-                            .insert((victim.id.clone(), leaving.target.clone()));
-                    }
-                }
-                self.settle(victim, &mut decisions, now_ms);
-            }
-            self.settle(decision, &mut decisions, now_ms);
+        report.hub_degraded = fleet.hub_degraded();
+        self.accounts.shares.advance(now_ms);
+        self.accounts.divide(fleet, &self.policy);
+        self.advance_orders(now_ms);
+        let mut cycle = Cycle {
+            fleet,
+            now_ms,
+            report,
+            decisions: BTreeMap::new(),
+        };
+        let (mut running, pending): (Vec<&Request>, Vec<&Request>) =
+            requests.iter().partition(|request| runs(request));
+        self.start(&mut cycle, &pending);
+        running.sort_by(|a, b| turn(a).cmp(&turn(b)));
+        for request in running {
+            let refusal = self.accounts.may_start(request).err();
+            self.plan_one(&mut cycle, request, refusal);
         }
-        // Time alone may help those who wait: a promotion, the end of a minimum run time.
-        for request in requests {
-            let waits = decisions
-                .get(&request.id)
-                .is_some_and(|decision| decision.outcome == Outcome::Wait);
-            if let Some(wake) = self.orders.next_change_ms(&request.queue).filter(|_| waits) {
-                let own = report.wake_ms.entry(request.id.clone()).or_insert(wake);
-                *own = wake.min(*own);
-                report.next_wake_ms = draft::earliest(report.next_wake_ms, Some(wake));
-            }
-        }
-        let asked: BTreeSet<&WorkloadId> = requests.iter().map(|request| &request.id).collect();
+        let Cycle {
+            report,
+            mut decisions,
+            ..
+        } = cycle;
         let mut answers: Vec<Decision> = requests
             .iter()
-            .filter_map(|request| decisions.get(&request.id).cloned())
+            .filter_map(|request| decisions.remove(&request.id))
             .collect();
-        answers.extend(
-            decisions
-                .into_values()
-                .filter(|decision| !asked.contains(&decision.id)),
-        );
+        answers.extend(decisions.into_values());
         (answers, report)
     }
 
@@ -129,9 +117,11 @@ impl Planner {
     /// that is not pending.
     pub fn adopt(&mut self, fleet: &mut Fleet, request: &Request) {
         self.book.ask(request);
-        self.orders.ask(request, request.submitted_ms);
         let needs = Needs::new(fleet, request);
         reserve::adopt(fleet, &needs);
+        self.accounts.record(fleet, request, false);
+        let queue = self.accounts.queue(request);
+        self.orders.ask(request, queue, request.submitted_ms);
     }
 
     /// Those whom an event may help. (Who has a part on one of `event.targets` must be planned too; the caller knows them.)
@@ -143,23 +133,178 @@ impl Planner {
     pub fn forget(&mut self, id: &WorkloadId) {
         self.waiting.forget(id);
         self.book.forget(id);
-        self.gone.insert(id.clone());
+        self.accounts.forget(id);
+        self.orders.forget(id);
+    }
+
+    /// Starts what waits: always the head of the queue with the strongest claim.
+    fn start(&mut self, cycle: &mut Cycle<'_>, pending: &[&Request]) {
+        let mut lines: BTreeMap<QueueId, VecDeque<&Request>> = BTreeMap::new();
+        let mut sorted = pending.to_vec();
+        // In its own order inside a queue; between queues the strongest claim decides.
+        let key = |request: &Request| -> (Reverse<i32>, Option<Turn>) {
+            (Reverse(request.priority), self.orders.turn(&request.id))
+        };
+        sorted.sort_by(|a, b| key(a).cmp(&key(b)).then_with(|| turn(a).cmp(&turn(b))));
+        for request in sorted {
+            let queue = self.accounts.queue(request);
+            lines.entry(queue).or_default().push_back(request);
+        }
+        while let Some((queue, claim)) = self.strongest(&lines) {
+            let Some(line) = lines.get_mut(&queue) else {
+                break;
+            };
+            if let Some(request) = line.pop_front() {
+                self.plan_one(cycle, request, claim.err());
+            }
+            if line.is_empty() {
+                lines.remove(&queue);
+            }
+        }
+    }
+
+    /// The queue whose head goes next; heads that may not start go last.
+    fn strongest(
+        &mut self,
+        lines: &BTreeMap<QueueId, VecDeque<&Request>>,
+    ) -> Option<(QueueId, Result<Standing, Refusal>)> {
+        let mut best: Option<(QueueId, Result<Standing, Refusal>)> = None;
+        for (queue, line) in lines {
+            let Some(head) = line.front() else { continue };
+            let claim = self.accounts.may_start(head);
+            let better = match (&best, &claim) {
+                (None, _) | (Some((_, Err(_))), Ok(_)) => true,
+                (Some((other, Ok(standing))), Ok(mine)) => {
+                    let order = self
+                        .accounts
+                        .shares
+                        .compare(*queue, *mine, *other, *standing);
+                    order == Ordering::Less
+                }
+                (Some(_), Err(_)) => false,
+            };
+            if better {
+                best = Some((*queue, claim));
+            }
+        }
+        best
+    }
+
+    fn plan_one(&mut self, cycle: &mut Cycle<'_>, request: &Request, refusal: Option<Refusal>) {
+        if cycle.decisions.contains_key(&request.id) {
+            // It has just given way to somebody.
+            return;
+        }
+        let (now_ms, hub_degraded) = (cycle.now_ms, cycle.report.hub_degraded);
+        let needs = Needs::new(cycle.fleet, request);
+        let mut draft = draft::draft(cycle.fleet, &needs, hub_degraded, now_ms);
+        if let Some(refusal) = &refusal {
+            draft.refuse(&needs, refusal);
+        }
+        let mut evictions = Vec::new();
+        if !hub_degraded && give_way::is_claimant(&needs, &draft) {
+            let decided = &cycle.decisions;
+            let settled = |id: &WorkloadId| decided.contains_key(id);
+            let claim = give_way::Claim {
+                needs: &needs,
+                settled: &settled,
+                now_ms,
+            };
+            if let Some(found) = give_way::find(
+                cycle.fleet,
+                &self.book,
+                &self.orders,
+                &mut self.accounts,
+                &claim,
+            ) {
+                draft = draft::draft(cycle.fleet, &needs, hub_degraded, now_ms);
+                evictions = found;
+            }
+        }
+        if let Some(wake) = draft.wake_ms {
+            cycle.report.wake_at(&request.id, wake);
+        }
+        let mut decision =
+            write_out::write_out(cycle.fleet, &needs, draft, now_ms, &mut cycle.report.freed);
+        for eviction in evictions {
+            let Some(victim) = give_way::decision(&self.book, &needs, &eviction) else {
+                continue;
+            };
+            self.book.gave_way(&eviction.victim, &request.id);
+            for leaving in &victim.leaving {
+                let there = decision
+                    .parts
+                    .iter_mut()
+                    .find(|part| part.target == leaving.target);
+                if let Some(part) = there {
+                    part.after
+                        .insert((victim.id.clone(), leaving.target.clone()));
+                }
+            }
+            self.settle(cycle, victim);
+        }
+        self.settle(cycle, decision);
+    }
+
+    /// The orders of the queues, and everybody in them.
+    fn set_orders(&mut self) {
+        let tree = self.accounts.shares.tree();
+        self.orders.set(tree, self.policy.age_limit_ms);
+        if !self.orders.is_empty() {
+            for booked in self.book.iter() {
+                let request = &booked.request;
+                let queue = self.accounts.queue(request);
+                self.orders.ask(request, queue, request.submitted_ms);
+            }
+        }
+    }
+
+    fn advance_orders(&mut self, now_ms: i64) {
+        if self.orders.is_empty() {
+            return;
+        }
+        let shares = &self.accounts.shares;
+        self.orders
+            .entitle(|queue| shares.standings(queue).entitled.resources);
+        self.orders.advance(now_ms);
     }
 
     /// A decision is made.
-    fn settle(
-        &mut self,
-        decision: Decision,
-        decisions: &mut BTreeMap<WorkloadId, Decision>,
-        now_ms: i64,
-    ) {
+    fn settle(&mut self, cycle: &mut Cycle<'_>, decision: Decision) {
+        self.book.decide(&decision);
         if let Some(booked) = self.book.get(&decision.id) {
-            self.orders.decide(&decision, &booked.request, now_ms);
+            self.orders.decide(&decision, &booked.request, cycle.now_ms);
             self.waiting.note(&booked.request, &decision);
+            let hopeless = matches!(
+                decision.explanation.reason,
+                Some(Reason::Impossible | Reason::NoDevice | Reason::SelectorMismatch)
+            );
+            self.accounts.record(
+                cycle.fleet,
+                &booked.request,
+                hopeless && decision.parts.is_empty(),
+            );
         } else {
             self.waiting.forget(&decision.id);
+            self.accounts.forget(&decision.id);
+            self.orders.forget(&decision.id);
         }
-        self.book.decide(&decision);
-        decisions.insert(decision.id.clone(), decision);
+        if decision.outcome == Outcome::Wait
+            && let Some(wake) = self.orders.next_change_ms(&decision.id)
+        {
+            // Time alone may help: a promotion, the end of a minimum run time.
+            cycle.report.wake_at(&decision.id, wake);
+        }
+        cycle.decisions.insert(decision.id.clone(), decision);
     }
+}
+
+/// Whether it has anything.
+fn runs(request: &Request) -> bool {
+    request.current.iter().any(|part| !part.evicting)
+}
+
+/// Whose turn it is in a queue.
+fn turn(request: &Request) -> (Reverse<i32>, i64, &WorkloadId) {
+    (Reverse(request.priority), request.submitted_ms, &request.id)
 }

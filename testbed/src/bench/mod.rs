@@ -3,6 +3,7 @@
 mod cost;
 mod fairness;
 mod jct;
+mod openb;
 mod place;
 mod pooling;
 mod promises;
@@ -23,23 +24,28 @@ pub enum Bench {
     Pooling(table::ReplayArgs),
     /// Starts that are promised while estimates are wrong, in virtual time.
     Promises(table::ReplayArgs),
+    /// Occupancy: the openb lists of a production fleet, against FGD and other packers.
+    Openb(openb::OpenbArgs),
 }
 
 /// Runs a bench.
 pub fn run(bench: Bench) -> Result<()> {
-    match &bench {
-        Bench::Jct(args) => return jct::run(args),
-        Bench::Fairness(args) => return fairness::run(args),
-        Bench::Pooling(args) => return pooling::run(args),
-        Bench::Promises(args) => return promises::run(args),
-        Bench::Place(_) => {}
-    }
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
     match bench {
-        Bench::Place(args) => runtime.block_on(place::run(args)),
-        _ => Ok(()),
+        Bench::Jct(args) => jct::run(&args),
+        Bench::Fairness(args) => fairness::run(&args),
+        Bench::Pooling(args) => pooling::run(&args),
+        Bench::Promises(args) => promises::run(&args),
+        Bench::Openb(args) => openb::run(&args),
+        Bench::Place(args) => on_clusters(place::run(args)),
     }
+}
+
+/// Runs a bench that needs real API servers.
+fn on_clusters(bench: impl Future<Output = Result<()>>) -> Result<()> {
+    // Somebody else of this process may have installed it already.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(bench)
 }

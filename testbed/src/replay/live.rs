@@ -5,11 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use placement_api::kinds::{InventoryNode, InventoryStatus, NodeClass};
+use placement_api::kinds::{InventoryNode, InventoryStatus, NodeClass, QueueOrder};
 use placement_api::quantity::Quantity;
 use scheduler::fleet::{Event, Fleet, TargetName, TargetState, WorkloadId};
-use scheduler::plan::order::{DEVICE, Settings};
 use scheduler::plan::{Change, Current, Decision, Planner, PodSetRequest, Request, Step};
+
+use scheduler::shares::{QueueSpec, QueueTree};
 
 use super::drive::{Happened, Moves, Policy, World};
 use super::place::{Shape, Spot};
@@ -37,9 +38,21 @@ pub struct Live {
 
 impl Live {
     /// A fleet of this shape with one queue of this order.
-    pub fn new(shape: &Shape, settings: Settings, min_runtime_ms: i64, restart_ms: i64) -> Self {
+    pub fn new(
+        shape: &Shape,
+        order: QueueOrder,
+        time_slicing: bool,
+        min_runtime_ms: i64,
+        restart_ms: i64,
+    ) -> Self {
         let mut planner = Planner::new();
-        planner.set_order(QUEUE, settings, shape.total() * DEVICE);
+        let queue = QueueSpec {
+            name: QUEUE.to_owned(),
+            order,
+            time_slicing,
+            ..QueueSpec::default()
+        };
+        planner.set_queues(QueueTree::new(vec![queue]).0);
         Self {
             planner,
             fleet: fleet(shape),

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use placement_api::reason::Reason;
 
-use super::Shares;
+use super::{Claim, Shares};
 use crate::fleet::{CPU_TIME, Fleet, Share, TargetName, WorkloadId, is_extended};
 use crate::plan::Request;
+use crate::plan::accounts::Accounts;
 use crate::plan::book::{Book, Booked};
-use crate::plan::needs::Needs;
 use crate::plan::orders::Orders;
+use crate::shares::{Ask, Excess, Standing};
 
 /// What a workload gives up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,11 +21,37 @@ pub(in crate::plan) enum Yield {
     Everything,
 }
 
+/// Why somebody may be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ground {
+    /// Lower priority in the same queue.
+    Priority,
+    /// The same priority in a queue with time slicing, and its turn is later.
+    Slice,
+    /// Its branch of the tree has more than it is entitled to.
+    Reclaim(Excess),
+}
+
+impl Ground {
+    /// In the claimant's own queue.
+    pub(super) fn is_own(self) -> bool {
+        matches!(self, Self::Priority | Self::Slice)
+    }
+
+    pub(super) fn reason(self) -> Reason {
+        match self {
+            Self::Priority => Reason::PreemptedByPriority,
+            Self::Slice => Reason::ReplacedInTimeSlice,
+            Self::Reclaim(_) => Reason::ReclaimedByEntitledQueue,
+        }
+    }
+}
+
 /// Somebody who may be asked.
 #[derive(Clone, Debug)]
 pub(super) struct Candidate {
     pub(super) id: WorkloadId,
-    pub(super) reason: Reason,
+    pub(super) ground: Ground,
     /// What it holds on nodes that were decided, by target.
     pub(super) holds: Shares,
     /// Pods by role that it can do without.
@@ -72,42 +99,42 @@ pub(super) fn candidates(
     fleet: &Fleet,
     book: &Book,
     orders: &Orders,
-    claimant: &Needs<'_>,
+    accounts: &mut Accounts,
+    claim: &Claim<'_>,
     targets: &[TargetName],
-    settled: &dyn Fn(&WorkloadId) -> bool,
-    now_ms: i64,
 ) -> Vec<Candidate> {
+    let claimant = claim.needs.request;
+    let asks = accounts.asks(claimant);
     let mut found: BTreeMap<WorkloadId, Candidate> = BTreeMap::new();
     for name in targets {
         let Some(target) = fleet.target(name.as_str()) else {
             continue;
         };
         for (id, hold) in target.holds() {
-            if hold.claimed.is_empty() || !hold.passed_on.is_empty() || settled(id) {
+            if hold.claimed.is_empty() || !hold.passed_on.is_empty() || (claim.settled)(id) {
                 continue;
             }
             if let Some(candidate) = found.get_mut(id) {
                 candidate.holds.insert(name.clone(), hold.claimed.clone());
                 continue;
             }
-            let Some((booked, reason)) = book.get(id).and_then(|booked| {
-                Some((booked, ground(booked, orders, claimant.request, now_ms)?))
+            let Some((booked, ground)) = book.get(id).and_then(|booked| {
+                let ground = ground(booked, claimant, orders, accounts, &asks, claim.now_ms)?;
+                Some((booked, ground))
             }) else {
                 continue;
             };
             let candidate = Candidate {
                 id: id.clone(),
-                reason,
+                ground,
                 holds: [(name.clone(), hold.claimed.clone())].into(),
                 spare: spare(&booked.request),
                 price: Price {
-                    turn: match reason {
-                        Reason::ReplacedInTimeSlice => {
-                            orders.turn(&booked.request).map_or(0, |turn| -turn.rank)
-                        }
+                    turn: match (ground, orders.turn(id)) {
+                        (Ground::Slice, Some(turn)) => -turn.rank,
                         _ => 0,
                     },
-                    ..price(fleet, &booked.request, now_ms)
+                    ..price(fleet, &booked.request, claim.now_ms)
                 },
             };
             found.insert(id.clone(), candidate);
@@ -119,7 +146,14 @@ pub(super) fn candidates(
 }
 
 /// The ground on which a workload may be asked to give way to another.
-fn ground(booked: &Booked, orders: &Orders, claimant: &Request, now_ms: i64) -> Option<Reason> {
+fn ground(
+    booked: &Booked,
+    claimant: &Request,
+    orders: &Orders,
+    accounts: &Accounts,
+    asks: &Ask,
+    now_ms: i64,
+) -> Option<Ground> {
     let victim = &booked.request;
     let protected = |started: Option<i64>| {
         victim.min_runtime_ms > 0
@@ -134,12 +168,44 @@ fn ground(booked: &Booked, orders: &Orders, claimant: &Request, now_ms: i64) -> 
     {
         return None;
     }
-    if victim.queue == claimant.queue && victim.priority < claimant.priority {
-        return Some(Reason::PreemptedByPriority);
+    let (mine, other) = (accounts.queue(claimant), accounts.queue(victim));
+    if mine == other {
+        if victim.priority < claimant.priority {
+            return Some(Ground::Priority);
+        }
+        let slice =
+            victim.priority == claimant.priority && orders.may_replace(&claimant.id, &victim.id);
+        return slice.then_some(Ground::Slice);
     }
-    orders
-        .may_replace(claimant, victim)
-        .then_some(Reason::ReplacedInTimeSlice)
+    if !accounts.shares.is_below(mine, asks) {
+        return None;
+    }
+    accounts
+        .shares
+        .excess(mine, other, asks)
+        .filter(|excess| excess.share > 0)
+        .map(Ground::Reclaim)
+}
+
+/// Whether a candidate may still be asked, with those gone who were chosen before.
+pub(super) fn may_go(accounts: &mut Accounts, candidate: &Candidate, claimant: &Request) -> bool {
+    if candidate.ground.is_own() {
+        return true;
+    }
+    let asks = accounts.asks(claimant);
+    let mine = accounts.queue(claimant);
+    let Some((other, uses)) = accounts.uses(&candidate.id) else {
+        return false;
+    };
+    let shares = &accounts.shares;
+    let above = shares
+        .excess(mine, other, &asks)
+        .is_some_and(|excess| excess.share > 0);
+    let parent = shares.tree().meet(mine, other).parent;
+    // One gang may reach across the line, for a claim within a guarantee.
+    above
+        && (!shares.falls_below(other, parent, uses, false)
+            || shares.standing(mine, &asks) == Standing::Guaranteed)
 }
 
 /// Pods beyond those that it needs to run.

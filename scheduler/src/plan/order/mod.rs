@@ -173,6 +173,11 @@ impl<I: Ord + Clone> OrderState<I> {
         self.capacity = capacity.max(1);
     }
 
+    /// What the queue can count on.
+    pub fn capacity(&self) -> i64 {
+        self.capacity
+    }
+
     /// How the queue is ordered.
     pub fn settings(&self) -> &Settings {
         &self.settings
