@@ -52,7 +52,10 @@ fn fleet(scenario: &Scenario, outcome: &Outcome) -> String {
     let used = &outcome.metrics.allocated;
     for resource in ["gpu", "cpu", "memory"] {
         // What nobody uses is not worth a word, except for what is dear.
-        if let Some(share) = used.get(resource).filter(|share| resource == "gpu" || **share > 0.0) {
+        if let Some(share) = used
+            .get(resource)
+            .filter(|share| resource == "gpu" || **share > 0.0)
+        {
             parts.push(format!("{resource} {:.0}% used", share * 100.0));
         }
     }

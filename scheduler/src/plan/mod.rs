@@ -21,6 +21,7 @@ mod give_way;
 mod moves;
 mod needs;
 pub mod order;
+mod orders;
 mod pick;
 mod planner;
 mod policy;
