@@ -42,7 +42,11 @@ fn it_says_what_runs_where_and_who_gave_way() {
 
 #[test]
 fn json_has_rounds_and_metrics() {
-    let out = inhaul(&["-o", "json", &scenario("give-way/01-priority-in-one-queue.yaml")]);
+    let out = inhaul(&[
+        "-o",
+        "json",
+        &scenario("give-way/01-priority-in-one-queue.yaml"),
+    ]);
     let json: serde_json::Value = serde_json::from_slice(&out.stdout).expect("JSON");
     let round = &json["rounds"][0];
     assert_eq!(round["evicted"]["low"]["by"], "high");
@@ -57,12 +61,43 @@ fn json_has_rounds_and_metrics() {
 
 #[test]
 fn several_files_are_a_list() {
-    let files = ["rules/01-insufficient-capacity.yaml", "rules/02-no-device.yaml"].map(scenario);
+    let files = [
+        "rules/01-insufficient-capacity.yaml",
+        "rules/02-no-device.yaml",
+    ]
+    .map(scenario);
     let out = inhaul(&["-o", "json", &files[0], &files[1]]);
     let json: serde_json::Value = serde_json::from_slice(&out.stdout).expect("JSON");
     assert_eq!(json.as_array().map(Vec::len), Some(2));
     assert_eq!(json[1]["file"], files[1].as_str());
-    assert_eq!(json[1]["rounds"][0]["pending"]["train"]["reason"], "NoDevice");
+    assert_eq!(
+        json[1]["rounds"][0]["pending"]["train"]["reason"],
+        "NoDevice"
+    );
+}
+
+#[test]
+fn what_if_says_what_would_change() {
+    let file = scenario("shares/10-limit.yaml");
+    let out = inhaul(&[&file, "--what-if", "queue a limit gpu +1"]);
+    let said = text(&out.stdout);
+    assert_eq!(out.status.code(), Some(0), "{said}");
+    assert!(said.contains("what if queue a limit gpu +1"), "{said}");
+    assert!(
+        said.contains("a-2  waits (QueueLimit) → east e-0 1"),
+        "{said}"
+    );
+    assert!(said.contains("1 workload stays as it is"), "{said}");
+    let out = inhaul(&["-o", "json", &file, "--what-if", "queue a limit gpu +1"]);
+    let json: serde_json::Value = serde_json::from_slice(&out.stdout).expect("JSON");
+    assert_eq!(
+        json["before"]["rounds"][0]["pending"]["a-2"]["reason"],
+        "QueueLimit"
+    );
+    assert!(json["after"]["rounds"][0]["placed"]["a-2"].is_array());
+    let out = inhaul(&[&file, "--what-if", "queue b limit gpu +1"]);
+    assert_eq!(out.status.code(), Some(2));
+    assert!(text(&out.stderr).contains("there is no queue \"b\""));
 }
 
 #[test]
@@ -74,7 +109,10 @@ fn what_is_not_as_expected_is_exit_code_1() {
     let out = inhaul(&["--quiet", file.to_str().expect("a path")]);
     let said = text(&out.stderr);
     assert_eq!(out.status.code(), Some(1), "{said}");
-    assert!(said.contains("wrong.yaml:4: a: expected placed some on east, found pending for"), "{said}");
+    assert!(
+        said.contains("wrong.yaml:4: a: expected placed some on east, found pending for"),
+        "{said}"
+    );
     assert!(out.stdout.is_empty(), "quiet says only what is wrong");
 }
 
@@ -97,15 +135,34 @@ fn the_examples_of_the_manual_come_out_as_written() {
     let folder = root().join("docs/examples");
     let mut files: Vec<String> = std::fs::read_dir(&folder)
         .expect("docs/examples")
-        .map(|entry| entry.expect("an entry").path().to_str().expect("a path").to_owned())
+        .map(|entry| {
+            entry
+                .expect("an entry")
+                .path()
+                .to_str()
+                .expect("a path")
+                .to_owned()
+        })
         .collect();
     files.sort();
     assert!(files.len() >= 8, "{files:?}");
     let manual = std::fs::read_to_string(root().join("docs/scheduling.md")).expect("the manual");
     for file in &files {
-        let name = Path::new(file).file_name().expect("a name").to_string_lossy();
-        assert!(manual.contains(&format!("docs/examples/{name}")), "the manual does not mention {name}");
+        let name = Path::new(file)
+            .file_name()
+            .expect("a name")
+            .to_string_lossy();
+        assert!(
+            manual.contains(&format!("docs/examples/{name}")),
+            "the manual does not mention {name}"
+        );
     }
     let out = inhaul(&files.iter().map(String::as_str).collect::<Vec<_>>());
-    assert_eq!(out.status.code(), Some(0), "{}{}", text(&out.stdout), text(&out.stderr));
+    assert_eq!(
+        out.status.code(),
+        Some(0),
+        "{}{}",
+        text(&out.stdout),
+        text(&out.stderr)
+    );
 }

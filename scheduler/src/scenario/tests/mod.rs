@@ -114,9 +114,17 @@ fn a_sound_round_passes_and_each_broken_one_is_noticed() {
     let torn = broken(&|round| {
         let places = vec![place("east", mine, 2), place("east", taken, 2)];
         round.placed.insert("gang".to_owned(), places);
-        round.pending = good.placed.keys().filter(|name| *name == "other").map(|name| {
-            (name.clone(), rounds::pending(placement_api::reason::Reason::Evicted, String::new()))
-        }).collect();
+        round.pending = good
+            .placed
+            .keys()
+            .filter(|name| *name == "other")
+            .map(|name| {
+                (
+                    name.clone(),
+                    rounds::pending(placement_api::reason::Reason::Evicted, String::new()),
+                )
+            })
+            .collect();
         round.placed.remove("other");
     });
     assert!(torn.contains("must be in one rack"), "{torn}");
