@@ -4,8 +4,9 @@
 //! watch -> event -> fleet model -> plan() -> (Decision, Explanation) -> diff -> write(term) -> Workload, Assignment
 //! ```
 //!
-//! [`fleet`] and [`plan`] are pure: plain data in, plain data out. So are [`shares`] (who is entitled to what), [`ask`] (what an object
-//! wants), [`select`] (which Placement it belongs to), [`manifest`] (what travels), [`merge`] and [`scenario`] (fleets described in files).
+//! [`fleet`], [`plan`] and [`shares`] are pure: plain data in, plain data out. So are [`ask`] (what an object wants), [`select`] (which
+//! Placement it belongs to), [`manifest`] (what travels), [`merge`] and [`scenario`] (fleets described in files). Everything that talks
+//! to the hub is in `shell`.
 
 pub mod ask;
 pub mod cli;

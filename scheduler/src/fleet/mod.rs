@@ -10,6 +10,7 @@
 //! what the node has less the pods that decisions have put on it by name. So no two workloads count the same device.
 
 mod amounts;
+pub(crate) mod devices;
 mod event;
 mod hold;
 mod ids;
@@ -19,12 +20,15 @@ mod topology;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use placement_api::devices::DeviceClaim;
 use placement_api::quantity::ResourceVector;
 use placement_api::selector::{LabelSelector, Labels};
 use placement_api::toleration::Taint;
 
 pub use amounts::{Amounts, Demand, Resources, is_extended};
 pub(crate) use amounts::{CPU_TIME, UNLIMITED};
+use devices::Catalog;
+pub use devices::DeviceNeed;
 pub use event::Event;
 pub use hold::Share;
 pub use ids::{NodeName, TargetName, WorkloadId};
@@ -50,6 +54,7 @@ pub struct Fleet {
     locations: BTreeMap<String, LabelSelector>,
     levels: Vec<String>,
     resources: Resources,
+    devices: Catalog,
     /// Targets on which a workload has something reserved.
     holders: BTreeMap<WorkloadId, BTreeSet<TargetName>>,
     /// Grows whenever what there is to divide may have changed.
@@ -63,6 +68,7 @@ impl Default for Fleet {
             locations: BTreeMap::new(),
             levels: DEFAULT_LEVELS.map(str::to_owned).to_vec(),
             resources: Resources::default(),
+            devices: Catalog::default(),
             holders: BTreeMap::new(),
             shape: 0,
         }
@@ -195,9 +201,15 @@ impl Fleet {
         &self.resources
     }
 
-    /// What one pod with these requests asks, by number.
-    pub fn demand(&mut self, requests: &ResourceVector) -> Demand {
-        self.resources.demand(requests)
+    /// What one pod with these requests and claims for devices asks, by number.
+    pub fn demand(&mut self, requests: &ResourceVector, claims: &[DeviceClaim]) -> Demand {
+        let amounts: Vec<(String, i64)> = requests
+            .iter()
+            .filter(|(_, amount)| *amount > 0)
+            .map(|(name, amount)| (name.to_owned(), amount))
+            .collect();
+        let devices = self.devices.need(claims, &amounts);
+        self.resources.demand(requests).with_devices(devices)
     }
 
     /// Whether most targets (at least two and more than half) were lost within [`MASS_LOSS_WINDOW_MS`]: then the fault is

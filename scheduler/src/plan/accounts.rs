@@ -111,6 +111,11 @@ impl Accounts {
         }
     }
 
+    /// Whether there is more than one queue, so that one may owe another something.
+    pub(super) fn several(&self) -> bool {
+        self.shares.tree().ids().nth(1).is_some()
+    }
+
     /// The queue of a workload.
     pub(super) fn queue(&self, request: &Request) -> QueueId {
         self.shares.tree().home(&request.queue)

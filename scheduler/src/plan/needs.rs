@@ -12,6 +12,9 @@ use crate::fleet::{CPU_TIME, Demand, Fleet, HOSTNAME, Node, Target, TargetName, 
 /// Most copies that are counted on one node: pods that ask nothing fit any number of times.
 const MOST_COPIES: i64 = 1 << 20;
 
+/// Soft taints that are told apart.
+const MOST_SOFT: i64 = 99;
+
 pub(super) struct Needs<'a> {
     pub(super) request: &'a Request,
     pub(super) sets: Vec<SetNeed<'a>>,
@@ -40,7 +43,7 @@ impl<'a> Needs<'a> {
             .iter()
             .map(|set| SetNeed::new(fleet, request, set))
             .collect();
-        let devices = sets.iter().any(|set| !set.devices.is_empty());
+        let devices = sets.iter().any(SetNeed::asks_devices);
         let by_node_label = request
             .spread
             .iter()
@@ -83,14 +86,14 @@ impl<'a> Needs<'a> {
     pub(super) fn leading(&self) -> usize {
         self.sets
             .iter()
-            .position(|need| !need.devices.is_empty())
+            .position(SetNeed::asks_devices)
             .unwrap_or(0)
     }
 }
 
 impl<'a> SetNeed<'a> {
     fn new(fleet: &mut Fleet, request: &Request, set: &'a PodSetRequest) -> Self {
-        let demand = fleet.demand(&set.requests);
+        let demand = fleet.demand(&set.requests, &set.claims);
         let resources = fleet.resources();
         let devices: Vec<usize> = demand
             .iter()
@@ -110,6 +113,11 @@ impl<'a> SetNeed<'a> {
                 .cloned()
                 .collect(),
         }
+    }
+
+    /// Whether it asks for devices, by resource or by claim.
+    pub(super) fn asks_devices(&self) -> bool {
+        !self.devices.is_empty() || self.demand.has_claims()
     }
 
     /// Pods of this role that a node takes now.
@@ -157,13 +165,18 @@ impl<'a> SetNeed<'a> {
         tolerates(&self.tolerations, &node.taints, BLOCKING).err()
     }
 
-    /// How much a node is to be avoided: soft taints first, then devices that the pods do not ask for.
+    /// How much a node is to be avoided: later alternatives of prioritised lists first, then soft taints, then devices that the
+    /// pods do not ask for.
     pub(super) fn avoidance(&self, node: &Node, fleet: &Fleet) -> i64 {
-        let soft = soft_taints(&self.tolerations, &node.taints);
-        let idle = node.allocatable.positive().any(|number| {
-            !self.devices.contains(&number) && is_extended(fleet.resources().name(number))
-        });
-        2 * soft + i64::from(idle)
+        let soft = soft_taints(&self.tolerations, &node.taints).min(MOST_SOFT);
+        // Who has claims is among devices of drivers in his place, whatever other classes they belong to.
+        let at_home = self.demand.has_claims() && node.allocatable.devices().is_some();
+        let idle = !at_home
+            && node.allocatable.positive().any(|number| {
+                !self.devices.contains(&number) && is_extended(fleet.resources().name(number))
+            });
+        let rank = self.demand.rank_in(&node.free);
+        2 * (MOST_SOFT + 1) * rank + 2 * soft + i64::from(idle)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use placement_api::devices::DeviceClaim;
 use placement_api::kinds::{
     DivideBy, FailoverMode, NodeShare, Packing, SpreadConstraint, Strategy, TopologyMode,
 };
@@ -91,6 +92,8 @@ pub struct PodSetRequest {
     pub min_count: Option<i64>,
     /// What one pod asks, in base units; its slot on the node is added by the planner.
     pub requests: ResourceVector,
+    /// Claims of one pod for devices (DRA). What they take of each class stands in `requests` too, where it can be told.
+    pub claims: Vec<DeviceClaim>,
     /// `spec.nodeSelector` of the pods.
     pub node_selector: Labels,
     /// Required node affinity of the pods.

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use placement_api::api_type::ObjectKey;
+use placement_api::devices::{Sharing, share};
 use placement_api::kinds::{CountedAssignment, DeviceSummary, InventoryNode, NodeClass};
 use placement_api::quantity::ResourceList;
 use placement_api::raw::digest_of;
@@ -58,7 +60,7 @@ pub fn take_stock<'a>(
     let local = local_labels(nodes.clone());
     let mut classes = BTreeMap::new();
     let mut stock = Stock::default();
-    let mut devices: BTreeMap<(String, String, String), (i64, i64)> = BTreeMap::new();
+    let mut devices = BTreeMap::new();
     for node in nodes {
         let (own, shared): (BTreeMap<_, _>, BTreeMap<_, _>) = node
             .labels
@@ -87,21 +89,21 @@ pub fn take_stock<'a>(
             labels: own,
             free: changed(&all, &free),
             unusable: node.unusable.clone(),
+            devices: None,
         });
     }
     stock.nodes.sort_by(|a, b| a.name.cmp(&b.name));
     stock.classes = classes.into_values().collect();
     stock.devices = devices
         .into_iter()
-        .map(
-            |((resource, product, sharing), (total, free))| DeviceSummary {
-                resource,
-                product,
-                sharing,
-                total,
-                free,
-            },
-        )
+        .map(|((resource, product, sharing), sum)| DeviceSummary {
+            resource,
+            product,
+            sharing: sharing.as_str().to_owned(),
+            total: sum.total,
+            free: sum.free,
+            physical: (sharing != Sharing::Whole).then_some(sum.physical),
+        })
         .collect();
     stock
 }
@@ -126,6 +128,7 @@ pub struct Expected<'a> {
 pub fn counted<'a>(
     assignments: impl Iterator<Item = Expected<'a>>,
     pods_of: impl Fn(&str) -> Vec<&'a Pod>,
+    is_allocated: impl Fn(&ObjectKey) -> bool,
 ) -> Vec<CountedAssignment> {
     let mut all: Vec<CountedAssignment> = assignments
         .filter(|expected| {
@@ -134,7 +137,11 @@ pub fn counted<'a>(
                     let pods = pods_of(expected.name);
                     let settled = pods
                         .iter()
-                        .filter(|p| !p.deleting && (p.holds_resources() || p.has_ended()))
+                        .filter(|p| {
+                            // What its claims hold has to be seen as well; they come by another watch.
+                            let holds = p.holds_resources() && p.claims.iter().all(&is_allocated);
+                            !p.deleting && (holds || p.has_ended())
+                        })
                         .count();
                     i64::try_from(settled).unwrap_or(i64::MAX) >= count
                 })
@@ -201,8 +208,16 @@ fn is_device(resource: &str) -> bool {
         && !resource.starts_with("kubernetes.io/")
 }
 
+/// Devices of one resource, product and sharing.
+#[derive(Default)]
+struct Sum {
+    total: i64,
+    free: i64,
+    physical: i64,
+}
+
 fn count_devices(
-    devices: &mut BTreeMap<(String, String, String), (i64, i64)>,
+    devices: &mut BTreeMap<(String, String, Sharing), Sum>,
     node: &Node,
     all: &ResourceVector,
     free: &ResourceVector,
@@ -212,26 +227,18 @@ fn count_devices(
         .filter(|(resource, total)| is_device(resource) && *total > 0)
     {
         let vendor = resource.split('/').next().unwrap_or_default();
-        let label = |name: &str| {
-            node.labels
-                .get(&format!("{vendor}/{name}"))
-                .map(String::as_str)
-        };
-        let product = label("gpu.product").unwrap_or_default();
-        let sharing = if resource.contains("/mig-") || product.contains("-MIG-") {
-            "MIG"
-        } else {
-            match label("gpu.sharing-strategy") {
-                Some("time-slicing") => "TimeSliced",
-                Some("mps") => "MPS",
-                _ => "Whole",
-            }
-        };
-        let sum = devices
-            .entry((resource.to_owned(), product.to_owned(), sharing.to_owned()))
-            .or_default();
-        sum.0 += total;
-        sum.1 += free.get(resource);
+        let product = node.labels.get(&format!("{vendor}/gpu.product"));
+        let share = share(resource, &node.labels);
+        let key = (
+            resource.to_owned(),
+            product.cloned().unwrap_or_default(),
+            share.sharing,
+        );
+        let sum = devices.entry(key).or_default();
+        sum.total += total;
+        sum.free += free.get(resource);
+        // Nodes do not share a device: each rounds up by itself.
+        sum.physical += share.physical(total);
     }
 }
 
@@ -376,10 +383,66 @@ mod tests {
             (expected(None, false, true), vec![], true),
         ];
         for (case, which, is_counted) in cases {
-            let got = counted(std::iter::once(case.clone()), |_| {
-                which.iter().map(|i| &pods[*i]).collect()
-            });
+            let got = counted(
+                std::iter::once(case.clone()),
+                |_| which.iter().map(|i| &pods[*i]).collect(),
+                |_| false,
+            );
             assert_eq!(got.len() == 1, is_counted, "{case:?}");
         }
+    }
+
+    #[test]
+    fn counted_when_the_claims_are_seen_too() {
+        let mut one = pod("n1", "Running", 0);
+        one.claims = vec![ObjectKey::new("n", "gpu-x")];
+        let expected = Expected {
+            name: "a",
+            epoch: 1,
+            pods: Some(1),
+            finished: false,
+            healthy: true,
+        };
+        for (allocated, is_counted) in [(false, 0), (true, 1)] {
+            let got = counted(
+                std::iter::once(expected.clone()),
+                |_| vec![&one],
+                |_| allocated,
+            );
+            assert_eq!(got.len(), is_counted);
+        }
+    }
+
+    #[test]
+    fn shares_of_a_device_say_how_many_there_are() {
+        let mut shared = node("n1", "r1", "8");
+        shared
+            .labels
+            .insert("nvidia.com/gpu.replicas".into(), "4".into());
+        shared.labels.insert(
+            "nvidia.com/gpu.sharing-strategy".into(),
+            "time-slicing".into(),
+        );
+        let mut mixed = node("n2", "r1", "0");
+        mixed
+            .allocatable
+            .insert("nvidia.com/mig-1g.10gb".into(), Quantity::from_units(14));
+        let stock = take_stock(
+            [shared, mixed, node("n3", "r1", "2")].iter(),
+            std::iter::empty(),
+        );
+        let found: Vec<(&str, i64, Option<i64>)> = stock
+            .devices
+            .iter()
+            .map(|d| (d.sharing.as_str(), d.total, d.physical))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("Whole", 2, None),
+                ("TimeSliced", 8, Some(2)),
+                ("MIG", 14, Some(2))
+            ]
+        );
     }
 }

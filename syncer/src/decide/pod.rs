@@ -1,5 +1,6 @@
 //! A pod, as much of it as the agent needs, and what a person needs to know of pods that fail.
 
+use placement_api::api_type::ObjectKey;
 use placement_api::demand::PodDemand;
 use placement_api::kinds::{FailingPod, PodsSummary};
 use placement_api::names::{
@@ -49,6 +50,8 @@ pub struct Pod {
     pub unschedulable: Option<String>,
     /// What it takes of its node.
     pub requests: ResourceVector,
+    /// Claims for devices that it has.
+    pub claims: Vec<ObjectKey>,
     /// Containers in trouble.
     pub failing: Vec<FailingPod>,
 }
@@ -98,6 +101,7 @@ impl Pod {
                 .filter(|c| c["status"] == "False" && c["reason"] == "Unschedulable")
                 .map(|c| cut(c["message"].as_str().unwrap_or("unschedulable")));
             pod.failing = failing(&pod.name, &status);
+            pod.claims = claims(&pod.namespace, &spec, &status);
         }
         pod
     }
@@ -158,6 +162,27 @@ pub fn cut(message: &str) -> String {
         end -= 1;
     }
     message[..end].to_owned()
+}
+
+/// Claims that the pod names, those that were made for it, and that for its extended resources.
+fn claims(namespace: &str, spec: &Value, status: &Value) -> Vec<ObjectKey> {
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let named = list(&spec["resourceClaims"]).into_iter();
+    let made = list(&status["resourceClaimStatuses"]).into_iter();
+    let extended = status["extendedResourceClaimStatus"].clone();
+    let mut claims: Vec<ObjectKey> = named
+        .chain(made)
+        .chain([extended])
+        .filter_map(|one| {
+            Some(ObjectKey::new(
+                namespace,
+                one["resourceClaimName"].as_str()?,
+            ))
+        })
+        .collect();
+    claims.sort();
+    claims.dedup();
+    claims
 }
 
 fn failing(pod: &str, status: &Value) -> Vec<FailingPod> {

@@ -47,6 +47,10 @@ impl Engine {
                     .feed(event, |object| Node::read(&object), |_, _| {});
                 self.stock.dirty = true;
             }
+            Event::Devices(kind, event) => {
+                self.state.devices.feed(kind, event);
+                self.stock.dirty = true;
+            }
             Event::Namespaces(event) => {
                 let mut gone = BTreeSet::new();
                 let synced = matches!(event, WatchEvent::Synced);
@@ -81,6 +85,8 @@ impl Engine {
                 if known && self.state.version == version {
                     return None;
                 }
+                let (member, tell) = (&self.fixed.member, &self.fixed.tell);
+                self.state.devices.follow(&discovery, member, tell);
                 self.state.discovery = Some(Arc::new(*discovery));
                 self.state.version = version;
                 self.stock.dirty = true;

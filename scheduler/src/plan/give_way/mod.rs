@@ -67,6 +67,13 @@ pub(super) fn find(
     claim: &Claim<'_>,
 ) -> Option<Vec<Eviction>> {
     let needs = claim.needs;
+    let request = needs.request;
+    let asks = accounts.asks(request);
+    let below = || accounts.shares.is_below(accounts.queue(request), &asks);
+    let ground = book.runs_below(&request.queue, request.priority) || accounts.several() && below();
+    if !ground {
+        return None;
+    }
     let tiers = eligible::tiers(fleet, needs.request, claim.now_ms);
     let targets: Vec<TargetName> = tiers.into_iter().flatten().collect();
     let candidates = victims::candidates(fleet, book, accounts, claim, &targets);

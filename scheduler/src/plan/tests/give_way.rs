@@ -473,3 +473,83 @@ proptest! {
         }
     }
 }
+
+/// Plans everything again and again, as the shell does: who gave way is gone in the next round and waits. Returns the evictions
+/// of each round until nothing happens any more.
+fn rounds(
+    world: &mut World,
+    all: &mut BTreeMap<WorkloadId, Request>,
+) -> Vec<Vec<(String, String)>> {
+    let mut history = Vec::new();
+    for round in 0..60 {
+        let now = 2 * HOUR + round * 1000;
+        let requests: Vec<Request> = all.values().cloned().collect();
+        let (decisions, _) = world.planner.plan(&mut world.fleet, &requests, now);
+        let changed = decisions.iter().any(|one| one.outcome == Outcome::Place);
+        let mut evicted = Vec::new();
+        for decision in decisions {
+            let before = &all[&decision.id];
+            let mut next = settled(before, &decision);
+            for part in &mut next.current {
+                let old = before.current.iter().find(|old| old.target == part.target);
+                part.started_ms = old.and_then(|old| old.started_ms).or(Some(now));
+            }
+            for leaving in &decision.leaving {
+                evicted.push((decision.id.to_string(), leaving.message.clone()));
+            }
+            all.insert(decision.id.clone(), next);
+        }
+        history.push(evicted);
+        if !changed {
+            return history;
+        }
+    }
+    panic!("it does not end: {history:?}");
+}
+
+fn jobs() -> impl proptest::strategy::Strategy<Value = Vec<(usize, i64, i64, i32)>> {
+    prop::collection::vec((0_usize..3, 1_i64..=2, 1_i64..=4, 0_i32..3), 1..14)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(50))]
+
+    /// On random fleets, trees and workloads it comes to rest, never gives a device away twice, and then stays as it is.
+    #[test]
+    fn it_ends_and_nothing_flaps(
+        nodes in 1_usize..4,
+        owned in prop::collection::vec(0_i64..6, 3),
+        first in jobs(),
+        second in jobs(),
+    ) {
+        let mut world = World::new(nodes);
+        let names = ["a", "b", "c"];
+        let list: Vec<(&str, i64)> = names.iter().copied().zip(owned).collect();
+        world.queues(&guaranteed(&list));
+        let mut all: BTreeMap<WorkloadId, Request> = BTreeMap::new();
+        let mut pairs: BTreeSet<(String, String)> = BTreeSet::new();
+        for (wave, list) in [first, second].into_iter().enumerate() {
+            for (at, (queue, pods, gpus, priority)) in list.into_iter().enumerate() {
+                let request = of(names[queue], job(&format!("w{wave}-{at}"), pods, gpus, priority));
+                all.insert(request.id.clone(), request);
+            }
+            for evicted in rounds(&mut world, &mut all).into_iter().flatten() {
+                prop_assert!(pairs.insert(evicted.clone()), "twice: {evicted:?}");
+            }
+            for node in 0..nodes {
+                let used: i64 = all
+                    .values()
+                    .flat_map(|one| one.current.iter().map(move |part| (one, part)))
+                    .flat_map(|(one, part)| part.nodes.iter().map(move |share| (one, share)))
+                    .filter(|(_, share)| share.name == format!("n{node}"))
+                    .map(|(one, share)| share.pods * one.pod_sets[0].requests.get(super::build::GPU))
+                    .sum();
+                prop_assert!(used <= 4, "n{node} has 4 GPUs and {used} are given away");
+            }
+            for one in all.values() {
+                let runs: i64 = one.current.iter().flat_map(|part| part.counts.values()).sum();
+                prop_assert!(runs == 0 || runs == one.pod_sets[0].count, "a gang runs in part");
+            }
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! Tests of the planner as a whole: tables of situations, and properties against a naive second implementation.
 
 mod build;
+mod devices;
 mod give_way;
 mod oracle;
 mod properties;
