@@ -19,4 +19,5 @@ mod placing;
 mod refusals;
 mod rights;
 mod silence;
+mod swap;
 mod targets;
