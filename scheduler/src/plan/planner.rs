@@ -225,15 +225,19 @@ impl Planner {
                 settled: &settled,
                 now_ms,
             };
-            if let Some(found) = give_way::find(
+            let found = give_way::find(
                 cycle.fleet,
                 &self.book,
                 &self.orders,
                 &mut self.accounts,
                 &claim,
-            ) {
-                draft = draft::draft(cycle.fleet, &needs, hub_degraded, now_ms);
-                evictions = found;
+            );
+            match found {
+                Ok(found) => {
+                    draft = draft::draft(cycle.fleet, &needs, hub_degraded, now_ms);
+                    evictions = found;
+                }
+                Err(later) => draft.wake_ms = draft::earliest(draft.wake_ms, later),
             }
         }
         if let Some(wake) = draft.wake_ms {
