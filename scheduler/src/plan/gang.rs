@@ -3,6 +3,7 @@
 use placement_api::kinds::Packing;
 
 use super::fill::{Pick, extend, fill, places};
+use super::history::WORST;
 use super::needs::{Needs, soft_taints};
 use super::pick::{Place, pick};
 use super::spread;
@@ -35,7 +36,7 @@ pub(super) struct Ask<'a> {
 /// A candidate's score; smaller is better, fields in the order of their weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Score<'a> {
-    /// Soft taints of the target.
+    /// Soft taints of the target, then what went wrong there lately.
     soft: i64,
     /// Pods that would be on nodes with devices that they do not ask for.
     astray: i64,
@@ -469,7 +470,8 @@ impl<'a> Seen<'a> {
                 proper[*node] = 0;
             }
         }
-        let soft = soft_taints(&needs.request.tolerations, &target.taints);
+        let soft = (WORST + 1) * soft_taints(&needs.request.tolerations, &target.taints)
+            + target.trouble.clamp(0, WORST);
         Some(Self {
             name,
             target,

@@ -18,6 +18,7 @@ mod eligible;
 mod fill;
 mod gang;
 mod give_way;
+mod history;
 mod moves;
 mod needs;
 pub mod order;

@@ -20,4 +20,5 @@ mod queues;
 mod refusals;
 mod rights;
 mod silence;
+mod swap;
 mod targets;
