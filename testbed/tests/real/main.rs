@@ -16,6 +16,7 @@ mod gangs;
 mod give_way;
 mod kinds;
 mod placing;
+mod queues;
 mod refusals;
 mod rights;
 mod silence;
