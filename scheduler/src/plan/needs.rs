@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use placement_api::kinds::{Packing, Strategy};
+use placement_api::kinds::{NodeShare, Packing, Strategy};
 use placement_api::toleration::{BLOCKING, Taint, TaintEffect, Toleration, tolerates};
 
 use super::{PodSetRequest, Request};
@@ -75,6 +75,18 @@ impl<'a> Needs<'a> {
             .iter()
             .map(|need| need.set.gang_minimum())
             .collect()
+    }
+
+    /// Position of the role that a share is of.
+    pub(super) fn position_of(&self, share: &NodeShare) -> Option<usize> {
+        self.sets
+            .iter()
+            .position(|need| share.pod_set.is_empty() || *need.name == *share.pod_set)
+    }
+
+    /// The role that a share is of.
+    pub(super) fn of_share(&self, share: &NodeShare) -> Option<&SetNeed<'a>> {
+        self.sets.get(self.position_of(share)?)
     }
 
     /// Divided over targets: only what has one role can be.
@@ -163,6 +175,14 @@ impl<'a> SetNeed<'a> {
             return None;
         }
         tolerates(&self.tolerations, &node.taints, BLOCKING).err()
+    }
+
+    /// The taint that drives running pods away.
+    pub(super) fn driven_off<'n>(&self, node: &'n Node) -> Option<&'n Taint> {
+        if node.taints.is_empty() {
+            return None;
+        }
+        tolerates(&self.tolerations, &node.taints, &[TaintEffect::NoExecute]).err()
     }
 
     /// How much a node is to be avoided: later alternatives of prioritised lists first, then soft taints, then devices that the
