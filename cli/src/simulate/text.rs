@@ -51,7 +51,11 @@ fn fleet(scenario: &Scenario, outcome: &Outcome) -> String {
     let mut parts = vec![words::count(targets, "target"), words::count(nodes, "node")];
     let used = &outcome.metrics.allocated;
     for resource in ["gpu", "cpu", "memory"] {
-        if let Some(share) = used.get(resource) {
+        // What nobody uses is not worth a word, except for what is dear.
+        if let Some(share) = used
+            .get(resource)
+            .filter(|share| resource == "gpu" || **share > 0.0)
+        {
             parts.push(format!("{resource} {:.0}% used", share * 100.0));
         }
     }

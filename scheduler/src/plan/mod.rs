@@ -22,6 +22,7 @@ mod history;
 mod moves;
 mod needs;
 pub mod order;
+mod orders;
 mod pick;
 mod planner;
 mod policy;

@@ -7,9 +7,11 @@ use super::accounts::Accounts;
 use super::book::Book;
 use super::history::History;
 use super::needs::Needs;
+use super::order::Turn;
+use super::orders::Orders;
 use super::swap::{self, Swapped};
 use super::wake::Waiting;
-use super::{Decision, Policy, Report, Request, draft, give_way, reserve, write_out};
+use super::{Decision, Outcome, Policy, Report, Request, draft, give_way, reserve, write_out};
 use crate::fleet::{Event, Fleet, TargetName, WorkloadId};
 use crate::shares::{QueueId, QueueTree, Refusal, Shares, Standing};
 use placement_api::reason::Reason;
@@ -23,6 +25,7 @@ pub struct Planner {
     accounts: Accounts,
     waiting: Waiting,
     history: History,
+    orders: Orders,
 }
 
 /// One cycle.
@@ -46,6 +49,7 @@ impl Planner {
         self.accounts.shares.set_half_life(policy.half_life_ms);
         self.accounts.recount();
         self.policy = policy;
+        self.set_orders();
     }
 
     /// The tree of queues.
@@ -54,6 +58,7 @@ impl Planner {
         self.accounts.set_tree(tree, |id| {
             book.get(id).map(|booked| booked.request.queue.clone())
         });
+        self.set_orders();
     }
 
     /// What the queues use, want and are entitled to, as of the last cycle.
@@ -80,6 +85,8 @@ impl Planner {
             let needs = Needs::new(fleet, request);
             report.freed.merge(reserve::adopt(fleet, &needs));
             self.accounts.record(fleet, request, false);
+            self.orders
+                .ask(request, self.accounts.queue(request), now_ms);
         }
         report.hub_degraded = fleet.hub_degraded();
         let (mut running, pending): (Vec<&Request>, Vec<&Request>) =
@@ -88,6 +95,7 @@ impl Planner {
         let swaps = self.swap(fleet, &running, now_ms, &mut report.freed);
         self.accounts.shares.advance(now_ms);
         self.accounts.divide(fleet, &self.policy);
+        self.advance_orders(now_ms);
         let mut cycle = Cycle {
             fleet,
             now_ms,
@@ -120,6 +128,8 @@ impl Planner {
         let needs = Needs::new(fleet, request);
         reserve::adopt(fleet, &needs);
         self.accounts.record(fleet, request, false);
+        let queue = self.accounts.queue(request);
+        self.orders.ask(request, queue, request.submitted_ms);
     }
 
     /// A target found no node for the pods that it was given: others keep away from it for a while, where they have a choice.
@@ -137,13 +147,18 @@ impl Planner {
         self.waiting.forget(id);
         self.book.forget(id);
         self.accounts.forget(id);
+        self.orders.forget(id);
     }
 
     /// Starts what waits: always the head of the queue with the strongest claim.
     fn start(&mut self, cycle: &mut Cycle<'_>, pending: &[&Request]) {
         let mut lines: BTreeMap<QueueId, VecDeque<&Request>> = BTreeMap::new();
         let mut sorted = pending.to_vec();
-        sorted.sort_by(|a, b| turn(a).cmp(&turn(b)));
+        // In its own order inside a queue; between queues the strongest claim decides.
+        let key = |request: &Request| -> (Reverse<i32>, Option<Turn>) {
+            (Reverse(request.priority), self.orders.turn(&request.id))
+        };
+        sorted.sort_by(|a, b| key(a).cmp(&key(b)).then_with(|| turn(a).cmp(&turn(b))));
         for request in sorted {
             let queue = self.accounts.queue(request);
             lines.entry(queue).or_default().push_back(request);
@@ -210,15 +225,19 @@ impl Planner {
                 settled: &settled,
                 now_ms,
             };
-            if let Some(found) = give_way::find(cycle.fleet, &self.book, &mut self.accounts, &claim)
-            {
+            if let Some(found) = give_way::find(
+                cycle.fleet,
+                &self.book,
+                &self.orders,
+                &mut self.accounts,
+                &claim,
+            ) {
                 draft = draft::draft(cycle.fleet, &needs, hub_degraded, now_ms);
                 evictions = found;
             }
         }
         if let Some(wake) = draft.wake_ms {
-            cycle.report.wake_ms.insert(request.id.clone(), wake);
-            cycle.report.next_wake_ms = draft::earliest(cycle.report.next_wake_ms, Some(wake));
+            cycle.report.wake_at(&request.id, wake);
         }
         let mut decision =
             write_out::write_out(cycle.fleet, &needs, draft, now_ms, &mut cycle.report.freed);
@@ -264,10 +283,34 @@ impl Planner {
         swaps
     }
 
+    /// The orders of the queues, and everybody in them.
+    fn set_orders(&mut self) {
+        let tree = self.accounts.shares.tree();
+        self.orders.set(tree, self.policy.age_limit_ms);
+        if !self.orders.is_empty() {
+            for booked in self.book.iter() {
+                let request = &booked.request;
+                let queue = self.accounts.queue(request);
+                self.orders.ask(request, queue, request.submitted_ms);
+            }
+        }
+    }
+
+    fn advance_orders(&mut self, now_ms: i64) {
+        if self.orders.is_empty() {
+            return;
+        }
+        let shares = &self.accounts.shares;
+        self.orders
+            .entitle(|queue| shares.standings(queue).entitled.resources);
+        self.orders.advance(now_ms);
+    }
+
     /// A decision is made.
     fn settle(&mut self, cycle: &mut Cycle<'_>, decision: Decision) {
         self.book.decide(&decision);
         if let Some(booked) = self.book.get(&decision.id) {
+            self.orders.decide(&decision, &booked.request, cycle.now_ms);
             self.waiting.note(&booked.request, &decision);
             let hopeless = matches!(
                 decision.explanation.reason,
@@ -281,6 +324,13 @@ impl Planner {
         } else {
             self.waiting.forget(&decision.id);
             self.accounts.forget(&decision.id);
+            self.orders.forget(&decision.id);
+        }
+        if decision.outcome == Outcome::Wait
+            && let Some(wake) = self.orders.next_change_ms(&decision.id)
+        {
+            // Time alone may help: a promotion, the end of a minimum run time.
+            cycle.report.wake_at(&decision.id, wake);
         }
         cycle.decisions.insert(decision.id.clone(), decision);
     }
