@@ -598,6 +598,7 @@ fn gangs_over_several_targets() {
         (9, 2, "a 4 · b 3 · c 2"),
         (9, 3, ""),
         (10, 1, ""),
+        (8, 4, ""),
     ] {
         let mut request = gang("w", count, "cpu=1");
         request.gang_per_target = Some(least);
