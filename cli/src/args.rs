@@ -278,6 +278,9 @@ pub(crate) struct Simulate {
     /// Print only what is wrong
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    /// Plan a second time with a change, such as 'queue vision guaranteed gpu +4', and print what differs; may be given several times
+    #[arg(long, value_name = "CHANGE")]
+    pub(crate) what_if: Vec<String>,
 }
 
 /// `inhaul crds`.

@@ -24,8 +24,8 @@ pub struct Planner {
     book: Book,
     accounts: Accounts,
     waiting: Waiting,
-    history: History,
     orders: Orders,
+    history: History,
 }
 
 /// One cycle.
