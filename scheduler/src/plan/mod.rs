@@ -29,6 +29,7 @@ mod policy;
 pub mod promise;
 mod request;
 mod reserve;
+mod several;
 mod spread;
 mod strategies;
 mod swap;

@@ -20,11 +20,6 @@ fn nodes_of(first: usize, others: usize) -> Vec<N> {
     all
 }
 
-/// The same fleet, changed; the report counts what was decided before.
-fn report(fleet: &mut Fleet, nodes: &[N], counted: &[(&str, i64)]) {
-    fleet.set_inventory(&name("east"), &inventory(nodes, counted));
-}
-
 struct Case {
     fleet: Fleet,
     nodes: Vec<N>,
@@ -70,7 +65,8 @@ impl Case {
             if let Some(node) = there {
                 let class = nodes.classes.iter().find(|class| class.id == node.class);
                 let has = class.and_then(|class| class.allocatable.get(GPU).copied());
-                let free = has.map_or(0, |has| has.value()) - share.pods * self.gpus();
+                let free = has.map_or(0, placement_api::quantity::Quantity::value)
+                    - share.pods * self.gpus();
                 node.free = amounts(&format!("gpu={}", free.max(0)));
             }
         }
@@ -349,7 +345,7 @@ fn what_failed_lately_is_avoided_for_some_hours_where_there_is_a_choice() {
     let mut fleet = fleet();
     add(&mut fleet, "east", "", &nodes(false));
     let mut planner = Planner::new();
-    let mut place = |fleet: &mut Fleet, planner: &mut Planner, pods: i64, now_ms: i64| {
+    let place = |fleet: &mut Fleet, planner: &mut Planner, pods: i64, now_ms: i64| {
         let (decisions, _) = planner.plan(fleet, &[gang("w", pods, "gpu=8")], now_ms);
         let name = super::build::nodes(&decisions[0]);
         fleet.release_all(&decisions[0].id);
