@@ -6,6 +6,7 @@ use std::sync::Arc;
 use placement_api::kinds::{NodeShare, Packing, Strategy};
 use placement_api::toleration::{BLOCKING, Taint, TaintEffect, Toleration, tolerates};
 
+use super::history::WORST;
 use super::{PodSetRequest, Request};
 use crate::fleet::{CPU_TIME, Demand, Fleet, HOSTNAME, Node, Target, TargetName, is_extended};
 
@@ -186,7 +187,7 @@ impl<'a> SetNeed<'a> {
     }
 
     /// How much a node is to be avoided: later alternatives of prioritised lists first, then soft taints, then devices that the
-    /// pods do not ask for.
+    /// pods do not ask for, then what went wrong there lately.
     pub(super) fn avoidance(&self, node: &Node, fleet: &Fleet) -> i64 {
         let soft = soft_taints(&self.tolerations, &node.taints).min(MOST_SOFT);
         // Who has claims is among devices of drivers in his place, whatever other classes they belong to.
@@ -196,7 +197,8 @@ impl<'a> SetNeed<'a> {
                 !self.devices.contains(&number) && is_extended(fleet.resources().name(number))
             });
         let rank = self.demand.rank_in(&node.free);
-        2 * (MOST_SOFT + 1) * rank + 2 * soft + i64::from(idle)
+        let avoided = 2 * (MOST_SOFT + 1) * rank + 2 * soft + i64::from(idle);
+        (WORST + 1) * avoided + node.trouble.clamp(0, WORST)
     }
 }
 

@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::accounts::Accounts;
 use super::book::Book;
+use super::history::History;
 use super::needs::Needs;
 use super::order::Turn;
 use super::orders::Orders;
 use super::swap::{self, Swapped};
 use super::wake::Waiting;
 use super::{Decision, Outcome, Policy, Report, Request, draft, give_way, reserve, write_out};
-use crate::fleet::{Event, Fleet, WorkloadId};
+use crate::fleet::{Event, Fleet, TargetName, WorkloadId};
 use crate::shares::{QueueId, QueueTree, Refusal, Shares, Standing};
 use placement_api::reason::Reason;
 
@@ -24,6 +25,7 @@ pub struct Planner {
     accounts: Accounts,
     waiting: Waiting,
     orders: Orders,
+    history: History,
 }
 
 /// One cycle.
@@ -77,6 +79,7 @@ impl Planner {
         now_ms: i64,
     ) -> (Vec<Decision>, Report) {
         let mut report = Report::default();
+        self.history.tell(fleet, now_ms);
         for request in requests {
             self.book.ask(request);
             let needs = Needs::new(fleet, request);
@@ -127,6 +130,11 @@ impl Planner {
         self.accounts.record(fleet, request, false);
         let queue = self.accounts.queue(request);
         self.orders.ask(request, queue, request.submitted_ms);
+    }
+
+    /// A target found no node for the pods that it was given: others keep away from it for a while, where they have a choice.
+    pub fn refused(&mut self, target: &TargetName, now_ms: i64) {
+        self.history.note(target, None, now_ms);
     }
 
     /// Those whom an event may help. (Who has a part on one of `event.targets` must be planned too; the caller knows them.)
@@ -217,15 +225,19 @@ impl Planner {
                 settled: &settled,
                 now_ms,
             };
-            if let Some(found) = give_way::find(
+            let found = give_way::find(
                 cycle.fleet,
                 &self.book,
                 &self.orders,
                 &mut self.accounts,
                 &claim,
-            ) {
-                draft = draft::draft(cycle.fleet, &needs, hub_degraded, now_ms);
-                evictions = found;
+            );
+            match found {
+                Ok(found) => {
+                    draft = draft::draft(cycle.fleet, &needs, hub_degraded, now_ms);
+                    evictions = found;
+                }
+                Err(later) => draft.wake_ms = draft::earliest(draft.wake_ms, later),
             }
         }
         if let Some(wake) = draft.wake_ms {

@@ -7,4 +7,5 @@ mod oracle;
 mod properties;
 mod situations;
 mod swap;
+mod tree;
 mod world;
