@@ -98,19 +98,16 @@ fn find<'a, T>(
     what: &str,
     named: impl Fn(&T) -> &String,
 ) -> Result<&'a mut T, String> {
-    let position = list.iter().position(|one| named(one) == name);
     let known: Vec<String> = list.iter().map(|one| named(one).clone()).collect();
-    match position {
-        Some(position) => Ok(&mut list[position]),
-        None => {
-            let known: Vec<&str> = known.iter().map(String::as_str).collect();
-            let rest = format!("write one of {}", known.join(", "));
-            Err(format!(
-                "there is no {what} {name:?}; {}",
-                way_out(near(name, &known), &rest)
-            ))
-        }
-    }
+    let missing = || {
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        let rest = format!("write one of {}", known.join(", "));
+        let hint = way_out(near(name, &known), &rest);
+        format!("there is no {what} {name:?}; {hint}")
+    };
+    list.iter_mut()
+        .find(|one| named(one) == name)
+        .ok_or_else(missing)
 }
 
 /// `+4` more, `-4` less, `=4` exactly.
