@@ -71,6 +71,8 @@ pub enum Change {
     Grown,
     /// Fewer pods, same epoch.
     Shrunk,
+    /// As many pods, some of them on other nodes because theirs were lost: a new epoch, as for more pods.
+    Swapped,
 }
 
 /// A part that goes.
@@ -119,6 +121,15 @@ pub struct Report {
     pub freed: Event,
     /// The same as `next_wake_ms` per workload.
     pub wake_ms: BTreeMap<WorkloadId, i64>,
+}
+
+impl Report {
+    /// Planning a workload again at this time may help, though nothing else happens.
+    pub(super) fn wake_at(&mut self, id: &WorkloadId, wake_ms: i64) {
+        let own = self.wake_ms.entry(id.clone()).or_insert(wake_ms);
+        *own = wake_ms.min(*own);
+        self.next_wake_ms = Some(self.next_wake_ms.map_or(wake_ms, |next| next.min(wake_ms)));
+    }
 }
 
 impl Decision {

@@ -4,11 +4,18 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::accounts::Accounts;
+use super::ahead::{Ahead, Around};
 use super::book::Book;
+use super::history::History;
 use super::needs::Needs;
+use super::order::Turn;
+use super::orders::Orders;
+use super::swap::{self, Swapped};
 use super::wake::Waiting;
-use super::{Decision, Policy, Report, Request, draft, give_way, reserve, write_out};
-use crate::fleet::{Event, Fleet, WorkloadId};
+use super::{
+    Change, Decision, Outcome, Policy, Report, Request, draft, give_way, reserve, write_out,
+};
+use crate::fleet::{Event, Fleet, TargetName, WorkloadId};
 use crate::shares::{QueueId, QueueTree, Refusal, Shares, Standing};
 use placement_api::reason::Reason;
 
@@ -20,6 +27,9 @@ pub struct Planner {
     book: Book,
     accounts: Accounts,
     waiting: Waiting,
+    orders: Orders,
+    history: History,
+    ahead: Ahead,
 }
 
 /// One cycle.
@@ -28,6 +38,8 @@ struct Cycle<'a> {
     now_ms: i64,
     report: Report,
     decisions: BTreeMap<WorkloadId, Decision>,
+    /// Whose nodes were lost.
+    swaps: BTreeMap<WorkloadId, Swapped>,
 }
 
 impl Planner {
@@ -41,6 +53,7 @@ impl Planner {
         self.accounts.shares.set_half_life(policy.half_life_ms);
         self.accounts.recount();
         self.policy = policy;
+        self.set_orders();
     }
 
     /// The tree of queues.
@@ -49,6 +62,7 @@ impl Planner {
         self.accounts.set_tree(tree, |id| {
             book.get(id).map(|booked| booked.request.queue.clone())
         });
+        self.set_orders();
     }
 
     /// What the queues use, want and are entitled to, as of the last cycle.
@@ -69,25 +83,31 @@ impl Planner {
         now_ms: i64,
     ) -> (Vec<Decision>, Report) {
         let mut report = Report::default();
+        self.history.tell(fleet, now_ms);
         for request in requests {
             self.book.ask(request);
             let needs = Needs::new(fleet, request);
             report.freed.merge(reserve::adopt(fleet, &needs));
             self.accounts.record(fleet, request, false);
+            self.orders
+                .ask(request, self.accounts.queue(request), now_ms);
         }
         report.hub_degraded = fleet.hub_degraded();
+        let (mut running, pending): (Vec<&Request>, Vec<&Request>) =
+            requests.iter().partition(|request| runs(request));
+        running.sort_by(|a, b| turn(a).cmp(&turn(b)));
+        let swaps = self.swap(fleet, &running, now_ms, &mut report.freed);
         self.accounts.shares.advance(now_ms);
         self.accounts.divide(fleet, &self.policy);
+        self.advance_orders(now_ms);
         let mut cycle = Cycle {
             fleet,
             now_ms,
             report,
             decisions: BTreeMap::new(),
+            swaps,
         };
-        let (mut running, pending): (Vec<&Request>, Vec<&Request>) =
-            requests.iter().partition(|request| runs(request));
         self.start(&mut cycle, &pending);
-        running.sort_by(|a, b| turn(a).cmp(&turn(b)));
         for request in running {
             let refusal = self.accounts.may_start(request).err();
             self.plan_one(&mut cycle, request, refusal);
@@ -112,6 +132,13 @@ impl Planner {
         let needs = Needs::new(fleet, request);
         reserve::adopt(fleet, &needs);
         self.accounts.record(fleet, request, false);
+        let queue = self.accounts.queue(request);
+        self.orders.ask(request, queue, request.submitted_ms);
+    }
+
+    /// A target found no node for the pods that it was given: others keep away from it for a while, where they have a choice.
+    pub fn refused(&mut self, target: &TargetName, now_ms: i64) {
+        self.history.note(target, None, now_ms);
     }
 
     /// Those whom an event may help. (Who has a part on one of `event.targets` must be planned too; the caller knows them.)
@@ -124,13 +151,19 @@ impl Planner {
         self.waiting.forget(id);
         self.book.forget(id);
         self.accounts.forget(id);
+        self.orders.forget(id);
+        self.ahead.forget(id);
     }
 
     /// Starts what waits: always the head of the queue with the strongest claim.
     fn start(&mut self, cycle: &mut Cycle<'_>, pending: &[&Request]) {
         let mut lines: BTreeMap<QueueId, VecDeque<&Request>> = BTreeMap::new();
         let mut sorted = pending.to_vec();
-        sorted.sort_by(|a, b| turn(a).cmp(&turn(b)));
+        // In its own order inside a queue; between queues the strongest claim decides.
+        let key = |request: &Request| -> (Reverse<i32>, Option<Turn>) {
+            (Reverse(request.priority), self.orders.turn(&request.id))
+        };
+        sorted.sort_by(|a, b| key(a).cmp(&key(b)).then_with(|| turn(a).cmp(&turn(b))));
         for request in sorted {
             let queue = self.accounts.queue(request);
             lines.entry(queue).or_default().push_back(request);
@@ -181,13 +214,34 @@ impl Planner {
             return;
         }
         let (now_ms, hub_degraded) = (cycle.now_ms, cycle.report.hub_degraded);
+        let swapped = cycle.swaps.remove(&request.id);
+        let request = swapped.as_ref().map_or(request, |swapped| &swapped.request);
         let needs = Needs::new(cycle.fleet, request);
+        let queue = self.accounts.queue(request);
+        let around = Around {
+            book: &self.book,
+            orders: &self.orders,
+            now_ms,
+        };
+        let asks = self.accounts.asks(request);
+        let strong = self.accounts.several()
+            && self.accounts.shares.standing(queue, &asks) == Standing::Guaranteed;
+        let closed = self
+            .ahead
+            .close(cycle.fleet, around, request, queue, strong);
         let mut draft = draft::draft(cycle.fleet, &needs, hub_degraded, now_ms);
         if let Some(refusal) = &refusal {
             draft.refuse(&needs, refusal);
         }
         let mut evictions = Vec::new();
-        if !hub_degraded && give_way::is_claimant(&needs, &draft) {
+        let claims = !hub_degraded && give_way::is_claimant(&needs, &draft);
+        if claims
+            && refusal.is_none()
+            && let Some(found) = self.ahead.collect(cycle.fleet, around, &needs)
+        {
+            draft = draft::draft(cycle.fleet, &needs, hub_degraded, now_ms);
+            evictions = found;
+        } else if claims {
             let decided = &cycle.decisions;
             let settled = |id: &WorkloadId| decided.contains_key(id);
             let claim = give_way::Claim {
@@ -195,18 +249,54 @@ impl Planner {
                 settled: &settled,
                 now_ms,
             };
-            if let Some(found) = give_way::find(cycle.fleet, &self.book, &mut self.accounts, &claim)
-            {
-                draft = draft::draft(cycle.fleet, &needs, hub_degraded, now_ms);
-                evictions = found;
+            let found = give_way::find(
+                cycle.fleet,
+                &self.book,
+                &self.orders,
+                &mut self.accounts,
+                &claim,
+            );
+            match found {
+                Ok(found) => {
+                    draft = draft::draft(cycle.fleet, &needs, hub_degraded, now_ms);
+                    evictions = found;
+                }
+                Err(later) => draft.wake_ms = draft::earliest(draft.wake_ms, later),
             }
         }
+        if claims && draft.added.is_empty() && refusal.is_none() {
+            let below = self.accounts.shares.is_below(queue, &asks);
+            let start = below
+                .then(|| self.ahead.promise(cycle.fleet, around, &needs, queue))
+                .flatten();
+            self.ahead.open(cycle.fleet);
+            if let Some(start) = start {
+                if start > now_ms {
+                    cycle.report.wake_at(&request.id, start);
+                }
+            } else if closed {
+                let opened = draft::draft(cycle.fleet, &needs, hub_degraded, now_ms);
+                if !opened.added.is_empty() {
+                    self.ahead.reserved(&mut draft);
+                }
+            }
+            // What it lacks is counted without what is held for others.
+            self.ahead
+                .close(cycle.fleet, around, request, queue, strong);
+        }
         if let Some(wake) = draft.wake_ms {
-            cycle.report.wake_ms.insert(request.id.clone(), wake);
-            cycle.report.next_wake_ms = draft::earliest(cycle.report.next_wake_ms, Some(wake));
+            cycle.report.wake_at(&request.id, wake);
         }
         let mut decision =
             write_out::write_out(cycle.fleet, &needs, draft, now_ms, &mut cycle.report.freed);
+        if let Some(swapped) = &swapped {
+            swapped.mark(&mut decision);
+        }
+        self.ahead.open(cycle.fleet);
+        if decision.parts.iter().any(|part| part.change == Change::New) {
+            let opened = self.ahead.placed(&request.id, cycle.fleet);
+            cycle.report.freed.merge(opened);
+        }
         for eviction in evictions {
             let Some(victim) = give_way::decision(&self.book, &needs, &eviction) else {
                 continue;
@@ -227,10 +317,54 @@ impl Planner {
         self.settle(cycle, decision);
     }
 
+    /// Replaces lost nodes of what runs, before anybody else takes the room.
+    fn swap(
+        &mut self,
+        fleet: &mut Fleet,
+        order: &[&Request],
+        now_ms: i64,
+        freed: &mut Event,
+    ) -> BTreeMap<WorkloadId, Swapped> {
+        let mut swaps = BTreeMap::new();
+        for request in order.iter().filter(|request| swap::concerns(request)) {
+            let needs = Needs::new(fleet, request);
+            if let Some(swapped) = swap::swap(fleet, &needs, now_ms, freed) {
+                self.book.ask(&swapped.request);
+                swaps.insert(request.id.clone(), swapped);
+            }
+        }
+        swaps
+    }
+
+    /// The orders of the queues, and everybody in them.
+    fn set_orders(&mut self) {
+        self.ahead.clear();
+        let tree = self.accounts.shares.tree();
+        self.orders.set(tree, self.policy.age_limit_ms);
+        if !self.orders.is_empty() {
+            for booked in self.book.iter() {
+                let request = &booked.request;
+                let queue = self.accounts.queue(request);
+                self.orders.ask(request, queue, request.submitted_ms);
+            }
+        }
+    }
+
+    fn advance_orders(&mut self, now_ms: i64) {
+        if self.orders.is_empty() {
+            return;
+        }
+        let shares = &self.accounts.shares;
+        self.orders
+            .entitle(|queue| shares.standings(queue).entitled.resources);
+        self.orders.advance(now_ms);
+    }
+
     /// A decision is made.
     fn settle(&mut self, cycle: &mut Cycle<'_>, decision: Decision) {
         self.book.decide(&decision);
         if let Some(booked) = self.book.get(&decision.id) {
+            self.orders.decide(&decision, &booked.request, cycle.now_ms);
             self.waiting.note(&booked.request, &decision);
             let hopeless = matches!(
                 decision.explanation.reason,
@@ -244,6 +378,13 @@ impl Planner {
         } else {
             self.waiting.forget(&decision.id);
             self.accounts.forget(&decision.id);
+            self.orders.forget(&decision.id);
+        }
+        if decision.outcome == Outcome::Wait
+            && let Some(wake) = self.orders.next_change_ms(&decision.id)
+        {
+            // Time alone may help: a promotion, the end of a minimum run time.
+            cycle.report.wake_at(&decision.id, wake);
         }
         cycle.decisions.insert(decision.id.clone(), decision);
     }

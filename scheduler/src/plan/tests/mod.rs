@@ -6,4 +6,6 @@ mod give_way;
 mod oracle;
 mod properties;
 mod situations;
+mod swap;
+mod tree;
 mod world;
