@@ -30,6 +30,8 @@ pub(super) struct Ahead {
     stand_ins: Vec<(WorkloadId, TargetName)>,
     /// Queues whose promise yields to the workload that is planned now.
     yielding: BTreeSet<QueueId>,
+    /// A promise ended because its head is gone.
+    freed: bool,
 }
 
 /// What everybody has and whose turn it is.
@@ -212,8 +214,23 @@ impl Ahead {
 
     /// A workload is gone.
     pub(super) fn forget(&mut self, id: &WorkloadId) {
+        self.freed |= self.promises.for_head(id).is_some();
         self.promises.done(id);
         self.retold.remove(id);
+    }
+
+    /// What was opened by those who are gone may help others.
+    pub(super) fn take_freed(&mut self) -> Event {
+        if std::mem::take(&mut self.freed) {
+            Event::everything()
+        } else {
+            Event::nothing()
+        }
+    }
+
+    /// When a workload was promised to start.
+    pub(super) fn start_ms(&self, id: &WorkloadId) -> Option<i64> {
+        self.promises.for_head(id)?.0.start_ms
     }
 
     /// Nodes and queues may have other names and meanings now.

@@ -77,7 +77,10 @@ impl Planner {
         requests: &[Request],
         now_ms: i64,
     ) -> (Vec<Decision>, Report) {
-        let mut report = Report::default();
+        let mut report = Report {
+            freed: self.ahead.take_freed(),
+            ..Report::default()
+        };
         for request in requests {
             self.book.ask(request);
             let needs = Needs::new(fleet, request);
@@ -131,6 +134,12 @@ impl Planner {
     /// Those whom an event may help. (Who has a part on one of `event.targets` must be planned too; the caller knows them.)
     pub fn wake(&self, event: &Event) -> BTreeSet<WorkloadId> {
         self.waiting.wake(event)
+    }
+
+    /// When a workload that waits was promised to start, ms since 1970. It starts no later, unless its promise yields to a stronger claim, and
+    /// often earlier.
+    pub fn promised_ms(&self, id: &WorkloadId) -> Option<i64> {
+        self.ahead.start_ms(id)
     }
 
     /// Forgets a workload that is gone, is going, or has finished.

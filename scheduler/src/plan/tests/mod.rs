@@ -6,4 +6,5 @@ mod give_way;
 mod oracle;
 mod properties;
 mod situations;
+mod time;
 mod world;
