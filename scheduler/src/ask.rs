@@ -58,6 +58,8 @@ pub struct Surroundings<'a> {
     pub placement: Option<(&'a Rule, &'a Selection)>,
     /// Queues, and the namespaces that may use them.
     pub queues: &'a BTreeMap<String, Option<LabelSelector>>,
+    /// Those of them that cannot be used, and why.
+    pub unusable: &'a BTreeMap<String, String>,
     /// Values of PriorityClasses.
     pub priorities: &'a BTreeMap<String, i32>,
     /// Labels of its namespace.
@@ -349,29 +351,18 @@ fn failover(around: &Surroundings<'_>, shape: &WorkloadShape) -> Failover {
 /// The queue: what the object's label names, else the Placement, else the first Queue made for its namespace.
 fn queue(object: &RawObject, around: &Surroundings<'_>) -> (String, Option<(Reason, String)>) {
     if let Some(name) = object.label(QUEUE_LABEL).filter(|name| !name.is_empty()) {
-        let blocked = match around.queues.get(name) {
-            None if name == DEFAULT_QUEUE => None,
-            None => {
-                let known: Vec<&str> = around.queues.keys().map(String::as_str).collect();
-                let known = if known.is_empty() {
-                    DEFAULT_QUEUE.to_owned()
-                } else {
-                    known.join(", ")
-                };
-                Some((
-                    Reason::UnknownQueue,
-                    format!("queue {name:?} does not exist; known queues: {known}"),
-                ))
-            }
-            Some(Some(selector)) if !selector.matches(around.namespace) => Some((
-                Reason::QueueNotAllowed,
-                format!(
-                    "namespace {} may not use queue {name:?}",
-                    object.metadata.namespace
-                ),
-            )),
-            Some(_) => None,
-        };
+        let allowed = around.queues.get(name).is_none_or(|selector| {
+            selector
+                .as_ref()
+                .is_none_or(|one| one.matches(around.namespace))
+        });
+        let blocked = not_usable(name, around).or_else(|| {
+            let message = format!(
+                "namespace {} may not use queue {name:?}",
+                object.metadata.namespace
+            );
+            (!allowed).then_some((Reason::QueueNotAllowed, message))
+        });
         return (name.to_owned(), blocked);
     }
     let placed = around
@@ -380,19 +371,40 @@ fn queue(object: &RawObject, around: &Surroundings<'_>) -> (String, Option<(Reas
     let made_for = || {
         let mut queues = around.queues.iter();
         queues
-            .find(|(_, selector)| {
-                selector
-                    .as_ref()
-                    .is_some_and(|one| !one.is_empty() && one.matches(around.namespace))
+            .find(|(name, selector)| {
+                let usable = !around.unusable.contains_key(*name);
+                usable
+                    && selector
+                        .as_ref()
+                        .is_some_and(|one| !one.is_empty() && one.matches(around.namespace))
             })
             .map(|(name, _)| name.clone())
     };
-    (
-        placed
-            .or_else(made_for)
-            .unwrap_or_else(|| DEFAULT_QUEUE.to_owned()),
-        None,
-    )
+    let name = placed
+        .or_else(made_for)
+        .unwrap_or_else(|| DEFAULT_QUEUE.to_owned());
+    let blocked = not_usable(&name, around);
+    (name, blocked)
+}
+
+/// Why nobody can be in this queue.
+fn not_usable(name: &str, around: &Surroundings<'_>) -> Option<(Reason, String)> {
+    let message = match (around.unusable.get(name), around.queues.contains_key(name)) {
+        (Some(problem), _) => format!("queue {name:?} cannot be used: {problem}"),
+        (None, true) => return None,
+        (None, false) if name == DEFAULT_QUEUE => return None,
+        (None, false) => {
+            let mut known: Vec<&str> = around.queues.keys().map(String::as_str).collect();
+            if known.is_empty() {
+                known.push(DEFAULT_QUEUE);
+            }
+            format!(
+                "queue {name:?} does not exist; known queues: {}",
+                known.join(", ")
+            )
+        }
+    };
+    Some((Reason::UnknownQueue, message))
 }
 
 fn pod_set(set: &PodSet, min_count: Option<i64>, claims: Vec<DeviceClaim>) -> PodSetRequest {

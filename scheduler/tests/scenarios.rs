@@ -1,9 +1,11 @@
 //! Runs every scenario of `testbed/scenarios`. Those in `open/` say what the planner does not do yet: when one of them comes out as
 //! written, it is to be moved to its section. Those in `broken/` are files with mistakes, and beside each stands what is said of it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use placement_api::reason::Reason;
 use scheduler::scenario::{compare, parse, simulate};
 
 fn root() -> PathBuf {
@@ -99,6 +101,62 @@ fn open_scenarios_are_well_formed() {
             name(&path)
         );
     }
+}
+
+#[test]
+fn every_reason_to_wait_has_a_scenario() {
+    let mut seen = BTreeSet::new();
+    let broken = root().join("broken");
+    for path in files(&root())
+        .iter()
+        .filter(|path| !path.starts_with(&broken))
+    {
+        let text = fs::read_to_string(path).expect("a scenario file");
+        let scenario = parse(&name(path), &text).unwrap_or_else(|problems| panic!("{problems}"));
+        let expect = scenario.expect.unwrap_or_default();
+        seen.extend(
+            expect
+                .pending
+                .into_values()
+                .filter_map(|(_, reason)| reason),
+        );
+    }
+    use Reason::{
+        FailoverNever, FencePending, HubDegraded, Impossible, InsufficientCapacity, KindNotServed,
+        NoDevice, NoLocation, NotYetSubmitted, QueueLimit, QueueNotAllowed, RefusedByTarget,
+        ReservedForOlder, SelectorMismatch, ShareExhausted, SpreadImpossible, Suspended,
+        TaintNotTolerated, TargetCordoned, TargetLost, TopologyTooSmall, UnknownQueue,
+    };
+    // `Evicted` is shown while a member still takes something away; between two rounds nothing is under way.
+    let all = [
+        InsufficientCapacity,
+        TopologyTooSmall,
+        NoDevice,
+        SelectorMismatch,
+        TaintNotTolerated,
+        NoLocation,
+        SpreadImpossible,
+        TargetCordoned,
+        TargetLost,
+        KindNotServed,
+        QueueLimit,
+        ShareExhausted,
+        ReservedForOlder,
+        UnknownQueue,
+        QueueNotAllowed,
+        Suspended,
+        NotYetSubmitted,
+        FailoverNever,
+        FencePending,
+        RefusedByTarget,
+        Impossible,
+        HubDegraded,
+    ];
+    let missing: Vec<Reason> = all
+        .into_iter()
+        .filter(|reason| !seen.contains(reason))
+        .collect();
+    assert!(missing.is_empty(), "no scenario expects {missing:?}");
 }
 
 #[test]

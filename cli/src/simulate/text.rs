@@ -51,7 +51,11 @@ fn fleet(scenario: &Scenario, outcome: &Outcome) -> String {
     let mut parts = vec![words::count(targets, "target"), words::count(nodes, "node")];
     let used = &outcome.metrics.allocated;
     for resource in ["gpu", "cpu", "memory"] {
-        if let Some(share) = used.get(resource) {
+        // What nobody uses is not worth a word, except for what is dear.
+        if let Some(share) = used
+            .get(resource)
+            .filter(|share| resource == "gpu" || **share > 0.0)
+        {
             parts.push(format!("{resource} {:.0}% used", share * 100.0));
         }
     }
@@ -121,7 +125,7 @@ fn standing(round: &Round, name: &str) -> [String; 3] {
 }
 
 /// `east e-a-0 4, e-a-1 2 · west 3`.
-fn place(places: &[Placed]) -> String {
+pub(super) fn place(places: &[Placed]) -> String {
     let mut targets: BTreeMap<&str, Vec<&Placed>> = BTreeMap::new();
     for place in places {
         targets.entry(&place.target).or_default().push(place);

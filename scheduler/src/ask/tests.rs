@@ -22,6 +22,7 @@ fn pod() -> Value {
 struct World {
     rule: Rule,
     queues: BTreeMap<String, Option<LabelSelector>>,
+    unusable: BTreeMap<String, String>,
     priorities: BTreeMap<String, i32>,
     namespace: Labels,
     claims: BTreeMap<String, Value>,
@@ -32,6 +33,7 @@ impl World {
         Self {
             rule: Rule::new("p", "", serde_json::from_value(placement).unwrap()).unwrap(),
             queues: BTreeMap::new(),
+            unusable: BTreeMap::new(),
             priorities: [("high".to_owned(), 100)].into(),
             namespace: [("team".to_owned(), "shop".to_owned())].into(),
             claims: BTreeMap::new(),
@@ -48,6 +50,7 @@ impl World {
             profile: &profile,
             placement: Some((&self.rule, &selection)),
             queues: &self.queues,
+            unusable: &self.unusable,
             priorities: &self.priorities,
             namespace: &self.namespace,
             claims: Claims(&|kind, name| self.claims.get(&format!("{kind}/{name}")).cloned()),
@@ -132,11 +135,17 @@ fn what_has_no_pods_goes_everywhere() {
 #[test]
 fn queues() {
     let team = |team: &str| Some(LabelSelector::label("team", team));
-    let cases: [(&str, Value, &str, Option<Reason>); 7] = [
+    let cases: [(&str, Value, &str, Option<Reason>); 8] = [
         ("", json!({}), "shop-queue", None),
-        ("", json!({"queue": "other"}), "other", None),
-        ("", json!({"queue": "no-such-queue"}), "no-such-queue", None),
-        ("open", json!({"queue": "other"}), "open", None),
+        ("", json!({"queue": "open"}), "open", None),
+        (
+            "",
+            json!({"queue": "no-such-queue"}),
+            "no-such-queue",
+            Some(Reason::UnknownQueue),
+        ),
+        ("open", json!({"queue": "no-such-queue"}), "open", None),
+        ("broken", json!({}), "broken", Some(Reason::UnknownQueue)),
         ("default", json!({}), "default", None),
         ("nope", json!({}), "nope", Some(Reason::UnknownQueue)),
         (
@@ -149,11 +158,16 @@ fn queues() {
     for (label, placement, queue, blocked) in cases {
         let mut world = World::new(placement);
         world.queues = [
+            ("a-broken-one".to_owned(), team("shop")),
+            ("broken".to_owned(), None),
             ("ml-queue".to_owned(), team("ml")),
             ("open".to_owned(), None),
             ("shop-queue".to_owned(), team("shop")),
         ]
         .into();
+        world.unusable = ["a-broken-one", "broken"]
+            .map(|name| (name.to_owned(), "spec.parent: …".to_owned()))
+            .into();
         let labels = if label.is_empty() {
             json!({})
         } else {
@@ -225,6 +239,7 @@ fn an_unreadable_object_names_its_field() {
         profile: &profile,
         placement: None,
         queues: &BTreeMap::new(),
+        unusable: &BTreeMap::new(),
         priorities: &BTreeMap::new(),
         namespace: &Labels::new(),
         claims: Claims::NONE,

@@ -17,6 +17,7 @@ mod ids;
 mod inventory;
 mod target;
 mod topology;
+mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -57,6 +58,8 @@ pub struct Fleet {
     devices: Catalog,
     /// Targets on which a workload has something reserved.
     holders: BTreeMap<WorkloadId, BTreeSet<TargetName>>,
+    /// Nodes that have failed since somebody asked.
+    failures: BTreeSet<(TargetName, NodeName)>,
     /// Grows whenever what there is to divide may have changed.
     shape: u64,
 }
@@ -70,6 +73,7 @@ impl Default for Fleet {
             resources: Resources::default(),
             devices: Catalog::default(),
             holders: BTreeMap::new(),
+            failures: BTreeSet::new(),
             shape: 0,
         }
     }

@@ -7,7 +7,7 @@ use placement_api::selector::Labels;
 use placement_api::toleration::Taint;
 
 use super::hold::Hold;
-use super::{Amounts, NodeName, WorkloadId};
+use super::{Amounts, Demand, NodeName, WorkloadId};
 
 /// Node labels that name the product of a node's accelerators: GPU Feature Discovery's, and the short one of scenarios.
 pub const PRODUCT_LABELS: [&str; 2] = ["nvidia.com/gpu.product", "product"];
@@ -43,6 +43,10 @@ pub struct Target {
     pub last_contact_ms: i64,
     /// Kinds that it serves (`apps/v1/Deployment`); absent: all (simulation).
     pub served: Option<BTreeSet<String>>,
+    /// How much it is to be avoided for what went wrong there lately; 0: not at all.
+    pub trouble: i64,
+    /// The same of its nodes.
+    pub(super) troubled: BTreeMap<NodeName, i64>,
     pub(super) nodes: Vec<Node>,
     /// Number of the domain of each node by level: `[depth][node]`.
     pub(super) domains: Vec<Vec<usize>>,
@@ -63,6 +67,8 @@ pub struct Node {
     pub free: Amounts,
     /// Why it takes nothing.
     pub unusable: Option<String>,
+    /// How much it is to be avoided for what went wrong there lately; 0: not at all.
+    pub trouble: i64,
     pub(super) name: NodeName,
     /// Free as the agent reports it.
     pub(super) reported: Amounts,
@@ -113,6 +119,19 @@ impl Node {
     /// Name.
     pub fn name(&self) -> &NodeName {
         &self.name
+    }
+
+    /// How many pods with this demand have to leave until the node has again what is claimed on it, as far as these resources go.
+    pub(crate) fn beyond(&self, demand: &Demand, resources: &[usize]) -> i64 {
+        let pods = |number: &usize| {
+            let short = self.claimed.get(*number) - self.allocatable.get(*number);
+            let each = demand.get(*number);
+            if short <= 0 || each <= 0 {
+                return 0;
+            }
+            (short + each - 1) / each
+        };
+        resources.iter().map(pods).max().unwrap_or(0)
     }
 
     /// What its accelerators are, as its labels say.

@@ -43,6 +43,11 @@ pub(super) struct Around<'a> {
 }
 
 impl Ahead {
+    /// Whether nobody is promised anything.
+    pub(super) fn is_empty(&self) -> bool {
+        self.promises.iter().next().is_none()
+    }
+
     /// Closes to a workload what is held for others and what it would not have left in time. `strong`: a claim within a guarantee, to which
     /// promises yield. Says whether anything is closed.
     pub(super) fn close(

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use placement_api::kinds::{Packing, Strategy};
+use placement_api::kinds::{NodeShare, Packing, Strategy};
 use placement_api::toleration::{BLOCKING, Taint, TaintEffect, Toleration, tolerates};
 
+use super::history::WORST;
 use super::{PodSetRequest, Request};
 use crate::fleet::{CPU_TIME, Demand, Fleet, HOSTNAME, Node, Target, TargetName, is_extended};
 
@@ -75,6 +76,18 @@ impl<'a> Needs<'a> {
             .iter()
             .map(|need| need.set.gang_minimum())
             .collect()
+    }
+
+    /// Position of the role that a share is of.
+    pub(super) fn position_of(&self, share: &NodeShare) -> Option<usize> {
+        self.sets
+            .iter()
+            .position(|need| share.pod_set.is_empty() || *need.name == *share.pod_set)
+    }
+
+    /// The role that a share is of.
+    pub(super) fn of_share(&self, share: &NodeShare) -> Option<&SetNeed<'a>> {
+        self.sets.get(self.position_of(share)?)
     }
 
     /// Divided over targets: only what has one role can be.
@@ -165,8 +178,16 @@ impl<'a> SetNeed<'a> {
         tolerates(&self.tolerations, &node.taints, BLOCKING).err()
     }
 
+    /// The taint that drives running pods away.
+    pub(super) fn driven_off<'n>(&self, node: &'n Node) -> Option<&'n Taint> {
+        if node.taints.is_empty() {
+            return None;
+        }
+        tolerates(&self.tolerations, &node.taints, &[TaintEffect::NoExecute]).err()
+    }
+
     /// How much a node is to be avoided: later alternatives of prioritised lists first, then soft taints, then devices that the
-    /// pods do not ask for.
+    /// pods do not ask for, then what went wrong there lately.
     pub(super) fn avoidance(&self, node: &Node, fleet: &Fleet) -> i64 {
         let soft = soft_taints(&self.tolerations, &node.taints).min(MOST_SOFT);
         // Who has claims is among devices of drivers in his place, whatever other classes they belong to.
@@ -176,7 +197,8 @@ impl<'a> SetNeed<'a> {
                 !self.devices.contains(&number) && is_extended(fleet.resources().name(number))
             });
         let rank = self.demand.rank_in(&node.free);
-        2 * (MOST_SOFT + 1) * rank + 2 * soft + i64::from(idle)
+        let avoided = 2 * (MOST_SOFT + 1) * rank + 2 * soft + i64::from(idle);
+        (WORST + 1) * avoided + node.trouble.clamp(0, WORST)
     }
 }
 

@@ -6,14 +6,16 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::accounts::Accounts;
 use super::ahead::{Ahead, Around};
 use super::book::Book;
+use super::history::History;
 use super::needs::Needs;
 use super::order::Turn;
 use super::orders::Orders;
+use super::swap::{self, Swapped};
 use super::wake::Waiting;
 use super::{
     Change, Decision, Outcome, Policy, Report, Request, draft, give_way, reserve, write_out,
 };
-use crate::fleet::{Event, Fleet, WorkloadId};
+use crate::fleet::{Event, Fleet, TargetName, WorkloadId};
 use crate::shares::{QueueId, QueueTree, Refusal, Shares, Standing};
 use placement_api::reason::Reason;
 
@@ -27,6 +29,7 @@ pub struct Planner {
     waiting: Waiting,
     orders: Orders,
     ahead: Ahead,
+    history: History,
 }
 
 /// One cycle.
@@ -35,6 +38,8 @@ struct Cycle<'a> {
     now_ms: i64,
     report: Report,
     decisions: BTreeMap<WorkloadId, Decision>,
+    /// Whose nodes were lost.
+    swaps: BTreeMap<WorkloadId, Swapped>,
 }
 
 impl Planner {
@@ -81,6 +86,7 @@ impl Planner {
             freed: self.ahead.take_freed(),
             ..Report::default()
         };
+        self.history.tell(fleet, now_ms);
         for request in requests {
             self.book.ask(request);
             let needs = Needs::new(fleet, request);
@@ -90,6 +96,10 @@ impl Planner {
                 .ask(request, self.accounts.queue(request), now_ms);
         }
         report.hub_degraded = fleet.hub_degraded();
+        let (mut running, pending): (Vec<&Request>, Vec<&Request>) =
+            requests.iter().partition(|request| runs(request));
+        running.sort_by(|a, b| turn(a).cmp(&turn(b)));
+        let swaps = self.swap(fleet, &running, now_ms, &mut report.freed);
         self.accounts.shares.advance(now_ms);
         self.accounts.divide(fleet, &self.policy);
         self.advance_orders(now_ms);
@@ -98,11 +108,9 @@ impl Planner {
             now_ms,
             report,
             decisions: BTreeMap::new(),
+            swaps,
         };
-        let (mut running, pending): (Vec<&Request>, Vec<&Request>) =
-            requests.iter().partition(|request| runs(request));
         self.start(&mut cycle, &pending);
-        running.sort_by(|a, b| turn(a).cmp(&turn(b)));
         for request in running {
             let refusal = self.accounts.may_start(request).err();
             self.plan_one(&mut cycle, request, refusal);
@@ -129,6 +137,11 @@ impl Planner {
         self.accounts.record(fleet, request, false);
         let queue = self.accounts.queue(request);
         self.orders.ask(request, queue, request.submitted_ms);
+    }
+
+    /// A target found no node for the pods that it was given: others keep away from it for a while, where they have a choice.
+    pub fn refused(&mut self, target: &TargetName, now_ms: i64) {
+        self.history.note(target, None, now_ms);
     }
 
     /// Those whom an event may help. (Who has a part on one of `event.targets` must be planned too; the caller knows them.)
@@ -210,6 +223,8 @@ impl Planner {
             return;
         }
         let (now_ms, hub_degraded) = (cycle.now_ms, cycle.report.hub_degraded);
+        let swapped = cycle.swaps.remove(&request.id);
+        let request = swapped.as_ref().map_or(request, |swapped| &swapped.request);
         let needs = Needs::new(cycle.fleet, request);
         let queue = self.accounts.queue(request);
         let around = Around {
@@ -217,12 +232,15 @@ impl Planner {
             orders: &self.orders,
             now_ms,
         };
-        let asks = self.accounts.asks(request);
-        let strong = self.accounts.several()
-            && self.accounts.shares.standing(queue, &asks) == Standing::Guaranteed;
-        let closed = self
-            .ahead
-            .close(cycle.fleet, around, request, queue, strong);
+        // Promises yield to a claim within a guarantee.
+        let strong = !self.ahead.is_empty() && self.accounts.several() && {
+            let asks = self.accounts.asks(request);
+            self.accounts.shares.standing(queue, &asks) == Standing::Guaranteed
+        };
+        let closed = !self.ahead.is_empty()
+            && self
+                .ahead
+                .close(cycle.fleet, around, request, queue, strong);
         let mut draft = draft::draft(cycle.fleet, &needs, hub_degraded, now_ms);
         if let Some(refusal) = &refusal {
             draft.refuse(&needs, refusal);
@@ -243,18 +261,23 @@ impl Planner {
                 settled: &settled,
                 now_ms,
             };
-            if let Some(found) = give_way::find(
+            let found = give_way::find(
                 cycle.fleet,
                 &self.book,
                 &self.orders,
                 &mut self.accounts,
                 &claim,
-            ) {
-                draft = draft::draft(cycle.fleet, &needs, hub_degraded, now_ms);
-                evictions = found;
+            );
+            match found {
+                Ok(found) => {
+                    draft = draft::draft(cycle.fleet, &needs, hub_degraded, now_ms);
+                    evictions = found;
+                }
+                Err(later) => draft.wake_ms = draft::earliest(draft.wake_ms, later),
             }
         }
         if claims && draft.added.is_empty() && refusal.is_none() {
+            let asks = self.accounts.asks(request);
             let below = self.accounts.shares.is_below(queue, &asks);
             let start = below
                 .then(|| self.ahead.promise(cycle.fleet, around, &needs, queue))
@@ -284,6 +307,9 @@ impl Planner {
             let opened = self.ahead.placed(&request.id, cycle.fleet);
             cycle.report.freed.merge(opened);
         }
+        if let Some(swapped) = &swapped {
+            swapped.mark(&mut decision);
+        }
         for eviction in evictions {
             let Some(victim) = give_way::decision(&self.book, &needs, &eviction) else {
                 continue;
@@ -302,6 +328,25 @@ impl Planner {
             self.settle(cycle, victim);
         }
         self.settle(cycle, decision);
+    }
+
+    /// Replaces lost nodes of what runs, before anybody else takes the room.
+    fn swap(
+        &mut self,
+        fleet: &mut Fleet,
+        order: &[&Request],
+        now_ms: i64,
+        freed: &mut Event,
+    ) -> BTreeMap<WorkloadId, Swapped> {
+        let mut swaps = BTreeMap::new();
+        for request in order.iter().filter(|request| swap::concerns(request)) {
+            let needs = Needs::new(fleet, request);
+            if let Some(swapped) = swap::swap(fleet, &needs, now_ms, freed) {
+                self.book.ask(&swapped.request);
+                swaps.insert(request.id.clone(), swapped);
+            }
+        }
+        swaps
     }
 
     /// The orders of the queues, and everybody in them.

@@ -110,17 +110,6 @@ fn queues(scenario: &Scenario, r: &mut Reader) {
             at = parents.get(name).copied().flatten();
         }
     }
-    for (index, queue) in scenario.queues.iter().enumerate() {
-        for (resource, guaranteed) in &queue.guaranteed {
-            if queue
-                .limit
-                .get(resource)
-                .is_some_and(|limit| limit < guaranteed)
-            {
-                r.wrong_at(queue.line, &format!("queues[{index}].guaranteed"), format!("of {resource} is above the limit of the same queue; write a guarantee of at most the limit"));
-            }
-        }
-    }
 }
 
 fn references(scenario: &Scenario, workload: &WorkloadSpec, path: &str, r: &mut Reader) {

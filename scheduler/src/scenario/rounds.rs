@@ -269,10 +269,11 @@ fn view(
         }
     }
     positions(scenario, &mut round);
+    round.shares = planner::shares(scenario, &world.planner);
     Ok(round)
 }
 
-fn pending(reason: Reason, message: String) -> Pending {
+pub(super) fn pending(reason: Reason, message: String) -> Pending {
     Pending {
         reason,
         message,

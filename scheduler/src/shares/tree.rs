@@ -131,6 +131,11 @@ impl QueueTree {
         self.names.get(name).copied().unwrap_or(Self::ROOT)
     }
 
+    /// A queue that stands in the tree, usable or not.
+    pub fn known(&self, name: &str) -> Option<QueueId> {
+        self.names.get(name).copied()
+    }
+
     /// Why queues cannot be used, by name.
     pub fn problems(&self) -> &BTreeMap<String, String> {
         &self.problems

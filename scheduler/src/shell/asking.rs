@@ -46,12 +46,6 @@ impl Model {
             .profile(&kind)
             .unwrap_or_else(|| Arc::new(Profile::generic(&kind.group, &kind.kind)));
         let none = Labels::new();
-        let queues = self
-            .config
-            .queues
-            .iter()
-            .map(|(name, queue)| (name.clone(), queue.namespaces.clone()))
-            .collect();
         let namespace = entry.root.key.namespace.clone();
         let claims = |kind: &str, name: &str| {
             let key = RootKey {
@@ -64,7 +58,8 @@ impl Model {
             claims: Claims(&claims),
             profile: &profile,
             placement,
-            queues: &queues,
+            queues: &self.config.queue_selectors,
+            unusable: self.planner.shares().tree().problems(),
             priorities: &self.config.priorities,
             namespace: self
                 .config

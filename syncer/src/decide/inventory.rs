@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use placement_api::api_type::ObjectKey;
 use placement_api::devices::{Sharing, share};
-use placement_api::kinds::{CountedAssignment, DeviceSummary, InventoryNode, NodeClass};
+use placement_api::kinds::{CountedAssignment, DeviceSummary, InventoryNode, NodeClass, NodeShare};
 use placement_api::quantity::ResourceList;
 use placement_api::raw::digest_of;
 use placement_api::resources::ResourceVector;
@@ -121,10 +121,14 @@ pub struct Expected<'a> {
     pub finished: bool,
     /// The root says that it is healthy.
     pub healthy: bool,
+    /// Nodes that the order names; empty: none.
+    pub nodes: &'a [NodeShare],
 }
 
-/// The assignments whose pods the free amounts include: all are there and bound, or the work has ended. Pods that cannot be told
-/// (kinds without a template) are taken to be there when the root says that it is healthy.
+/// The assignments whose pods the free amounts include: all are there and bound, or the work has ended. Where the order names nodes, a
+/// pod elsewhere is none of them: after a hot swap the new node's room is assumed to be used until its pod is there, though the lost
+/// pod may still be listed. Pods that cannot be told (kinds without a template) are taken to be there when the root says that it is
+/// healthy.
 pub fn counted<'a>(
     assignments: impl Iterator<Item = Expected<'a>>,
     pods_of: impl Fn(&str) -> Vec<&'a Pod>,
@@ -135,15 +139,7 @@ pub fn counted<'a>(
             expected.finished
                 || expected.pods.map_or(expected.healthy, |count| {
                     let pods = pods_of(expected.name);
-                    let settled = pods
-                        .iter()
-                        .filter(|p| {
-                            // What its claims hold has to be seen as well; they come by another watch.
-                            let holds = p.holds_resources() && p.claims.iter().all(&is_allocated);
-                            !p.deleting && (holds || p.has_ended())
-                        })
-                        .count();
-                    i64::try_from(settled).unwrap_or(i64::MAX) >= count
+                    settled(&pods, expected.nodes, &is_allocated) >= count
                 })
         })
         .map(|expected| CountedAssignment {
@@ -153,6 +149,31 @@ pub fn counted<'a>(
         .collect();
     all.sort();
     all
+}
+
+/// Pods that are bound where they should be, or have ended.
+fn settled(pods: &[&Pod], nodes: &[NodeShare], is_allocated: &impl Fn(&ObjectKey) -> bool) -> i64 {
+    let mut places: BTreeMap<(&str, &str), i64> = BTreeMap::new();
+    for share in nodes {
+        *places
+            .entry((share.pod_set.as_str(), share.name.as_str()))
+            .or_default() += share.pods;
+    }
+    let mut count = 0;
+    for pod in pods.iter().filter(|pod| !pod.deleting) {
+        // What its claims hold has to be seen as well; they come by another watch.
+        let bound = pod.holds_resources()
+            && pod.claims.iter().all(is_allocated)
+            && (nodes.is_empty()
+                || places
+                    .get_mut(&(pod.pod_set.as_str(), pod.node.as_str()))
+                    .is_some_and(|left| {
+                        *left -= 1;
+                        *left >= 0
+                    }));
+        count += i64::from(bound || pod.has_ended());
+    }
+    count
 }
 
 fn local_labels<'a>(nodes: impl Iterator<Item = &'a Node> + Clone) -> BTreeSet<&'a str> {
@@ -372,6 +393,7 @@ mod tests {
             pods: count,
             finished,
             healthy,
+            nodes: &[],
         };
         let cases = [
             (expected(Some(2), false, false), vec![0, 1], false),
@@ -393,6 +415,43 @@ mod tests {
     }
 
     #[test]
+    fn a_pod_on_a_node_that_was_swapped_counts_for_nothing() {
+        let share = |name: &str, pods| NodeShare {
+            name: name.into(),
+            pods,
+            ..NodeShare::default()
+        };
+        let pods = [
+            pod("n1", "Running", 1),
+            pod("n1", "Running", 1),
+            pod("n2", "Running", 1),
+            pod("n1", "Succeeded", 1),
+        ];
+        for (nodes, which, is_counted) in [
+            (vec![share("n1", 1), share("n2", 1)], vec![0, 2], true),
+            (vec![share("n1", 1), share("n3", 1)], vec![0, 2], false),
+            (vec![share("n1", 1), share("n3", 1)], vec![0, 3], true),
+            (vec![share("n1", 1), share("n2", 1)], vec![0, 1], false),
+            (vec![share("n1", 2)], vec![0, 1], true),
+        ] {
+            let expected = Expected {
+                name: "a",
+                epoch: 3,
+                pods: Some(2),
+                finished: false,
+                healthy: false,
+                nodes: &nodes,
+            };
+            let got = counted(
+                std::iter::once(expected),
+                |_| which.iter().map(|i| &pods[*i]).collect(),
+                |_| false,
+            );
+            assert_eq!(got.len() == 1, is_counted, "{nodes:?} {which:?}");
+        }
+    }
+
+    #[test]
     fn counted_when_the_claims_are_seen_too() {
         let mut one = pod("n1", "Running", 0);
         one.claims = vec![ObjectKey::new("n", "gpu-x")];
@@ -402,6 +461,7 @@ mod tests {
             pods: Some(1),
             finished: false,
             healthy: true,
+            nodes: &[],
         };
         for (allocated, is_counted) in [(false, 0), (true, 1)] {
             let got = counted(

@@ -8,6 +8,8 @@ use placement_api::names::{
 };
 use placement_api::raw::RawObject;
 use placement_api::resources::ResourceVector;
+use placement_api::toleration::Toleration;
+use serde::Deserialize as _;
 use serde_json::Value;
 
 /// A message that goes up; longer ones are cut.
@@ -44,6 +46,8 @@ pub struct Pod {
     pub deleting: bool,
     /// Our gate holds it.
     pub gated: bool,
+    /// What it tolerates; read only of gated pods.
+    pub tolerations: Vec<Toleration>,
     /// Ready.
     pub ready: bool,
     /// Why the member's scheduler finds no node.
@@ -96,6 +100,9 @@ impl Pod {
             pod.gated = spec["schedulingGates"]
                 .as_array()
                 .is_some_and(|gates| gates.iter().any(|g| g["name"] == GATE));
+            if pod.gated {
+                pod.tolerations = Vec::deserialize(&spec["tolerations"]).unwrap_or_default();
+            }
             pod.ready = condition(&status, "Ready").is_some_and(|c| c["status"] == "True");
             pod.unschedulable = condition(&status, "PodScheduled")
                 .filter(|c| c["status"] == "False" && c["reason"] == "Unschedulable")

@@ -46,6 +46,10 @@ impl Engine {
                     .nodes
                     .feed(event, |object| Node::read(&object), |_, _| {});
                 self.stock.dirty = true;
+                // The node of a pod that waits for it may be back.
+                let held = self.progress.iter().filter(|(_, one)| one.held);
+                let held: Vec<String> = held.map(|(name, _)| name.clone()).collect();
+                self.push_all(held);
             }
             Event::Devices(kind, event) => {
                 self.state.devices.feed(kind, event);

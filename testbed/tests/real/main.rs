@@ -10,12 +10,15 @@
 )]
 
 mod case;
+mod devices;
 mod faults;
 mod gangs;
 mod give_way;
 mod kinds;
 mod placing;
+mod queues;
 mod refusals;
 mod rights;
 mod silence;
+mod swap;
 mod targets;

@@ -60,14 +60,17 @@ pub(super) struct Claim<'a> {
 }
 
 /// Finds the cheapest workloads that make room for the claimant, and room on the account of its queue, and hands their room on in the
-/// fleet, so that a draft finds it. Nothing is changed where nothing is found.
+/// fleet, so that a draft finds it.
+///
+/// # Errors
+/// Nothing is found and nothing is changed; the time from which on somebody may be asked who has not run long enough yet.
 pub(super) fn find(
     fleet: &mut Fleet,
     book: &Book,
     orders: &Orders,
     accounts: &mut Accounts,
     claim: &Claim<'_>,
-) -> Option<Vec<Eviction>> {
+) -> Result<Vec<Eviction>, Option<i64>> {
     let needs = claim.needs;
     let request = needs.request;
     let asks = accounts.asks(request);
@@ -76,11 +79,11 @@ pub(super) fn find(
         || orders.slices(&request.id)
         || accounts.several() && below();
     if !ground {
-        return None;
+        return Err(None);
     }
     let tiers = eligible::tiers(fleet, needs.request, claim.now_ms);
     let targets: Vec<TargetName> = tiers.into_iter().flatten().collect();
-    let candidates = victims::candidates(fleet, book, orders, accounts, claim, &targets);
+    let (candidates, later) = victims::candidates(fleet, book, orders, accounts, claim, &targets);
     let regions = regions(fleet, needs, &targets, claim.now_ms);
     for some in by_payer(candidates) {
         let mut best: Option<(victims::Cost, search::Chosen)> = None;
@@ -98,10 +101,10 @@ pub(super) fn find(
         }
         if let Some((_, chosen)) = best {
             search::Search::new(fleet, accounts, claim, &some).apply(&chosen);
-            return Some(search::evictions(&some, chosen));
+            return Ok(search::evictions(&some, chosen));
         }
     }
-    None
+    Err(later)
 }
 
 /// Who may be asked together: with those of lower priority in the claimant's own queue the branch of the tree that is most above its

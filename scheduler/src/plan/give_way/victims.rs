@@ -9,6 +9,7 @@ use crate::fleet::{CPU_TIME, Fleet, Share, TargetName, WorkloadId, is_extended};
 use crate::plan::Request;
 use crate::plan::accounts::Accounts;
 use crate::plan::book::{Book, Booked};
+use crate::plan::draft;
 use crate::plan::orders::Orders;
 use crate::shares::{Ask, Excess, Standing};
 
@@ -94,7 +95,8 @@ impl Cost {
     }
 }
 
-/// Everybody with a hold on one of these targets who may be asked, the cheapest first.
+/// Everybody with a hold on one of these targets who may be asked, the cheapest first; and when the first of those may be asked who
+/// have not run long enough.
 pub(super) fn candidates(
     fleet: &Fleet,
     book: &Book,
@@ -102,10 +104,11 @@ pub(super) fn candidates(
     accounts: &mut Accounts,
     claim: &Claim<'_>,
     targets: &[TargetName],
-) -> Vec<Candidate> {
+) -> (Vec<Candidate>, Option<i64>) {
     let claimant = claim.needs.request;
     let asks = accounts.asks(claimant);
     let mut found: BTreeMap<WorkloadId, Candidate> = BTreeMap::new();
+    let mut later: Option<i64> = None;
     for name in targets {
         let Some(target) = fleet.target(name.as_str()) else {
             continue;
@@ -119,11 +122,15 @@ pub(super) fn candidates(
                 continue;
             }
             let Some((booked, ground)) = book.get(id).and_then(|booked| {
-                let ground = ground(booked, claimant, orders, accounts, &asks, claim.now_ms)?;
+                let ground = ground(booked, claimant, orders, accounts, &asks)?;
                 Some((booked, ground))
             }) else {
                 continue;
             };
+            if let Some(until) = protected_until(&booked.request, claim.now_ms) {
+                later = draft::earliest(later, Some(until));
+                continue;
+            }
             let candidate = Candidate {
                 id: id.clone(),
                 ground,
@@ -142,7 +149,21 @@ pub(super) fn candidates(
     }
     let mut all: Vec<Candidate> = found.into_values().collect();
     all.sort_by(|a, b| (&a.price, &a.id).cmp(&(&b.price, &b.id)));
-    all
+    (all, later)
+}
+
+/// Until when a workload is inside its minimum run time.
+fn protected_until(request: &Request, now_ms: i64) -> Option<i64> {
+    request
+        .current
+        .iter()
+        .filter(|part| !part.evicting && request.min_runtime_ms > 0)
+        .map(|part| {
+            let started = part.started_ms.unwrap_or(now_ms);
+            started.saturating_add(request.min_runtime_ms)
+        })
+        .filter(|until| *until > now_ms)
+        .max()
 }
 
 /// The ground on which a workload may be asked to give way to another.
@@ -152,19 +173,12 @@ fn ground(
     orders: &Orders,
     accounts: &Accounts,
     asks: &Ask,
-    now_ms: i64,
 ) -> Option<Ground> {
     let victim = &booked.request;
-    let protected = |started: Option<i64>| {
-        victim.min_runtime_ms > 0
-            && started.is_none_or(|started| now_ms < started.saturating_add(victim.min_runtime_ms))
-    };
-    let parts = || victim.current.iter().filter(|part| !part.evicting);
     if victim.id == claimant.id
         || !victim.preemptible
         || victim.finished
         || booked.gave_way_to.contains(&claimant.id)
-        || parts().any(|part| protected(part.started_ms))
     {
         return None;
     }

@@ -6,5 +6,7 @@ mod give_way;
 mod oracle;
 mod properties;
 mod situations;
+mod swap;
 mod time;
+mod tree;
 mod world;
