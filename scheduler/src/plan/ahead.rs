@@ -30,6 +30,8 @@ pub(super) struct Ahead {
     stand_ins: Vec<(WorkloadId, TargetName)>,
     /// Queues whose promise yields to the workload that is planned now.
     yielding: BTreeSet<QueueId>,
+    /// A promise ended because its head is gone.
+    freed: bool,
 }
 
 /// What everybody has and whose turn it is.
@@ -41,6 +43,11 @@ pub(super) struct Around<'a> {
 }
 
 impl Ahead {
+    /// Whether nobody is promised anything.
+    pub(super) fn is_empty(&self) -> bool {
+        self.promises.iter().next().is_none()
+    }
+
     /// Closes to a workload what is held for others and what it would not have left in time. `strong`: a claim within a guarantee, to which
     /// promises yield. Says whether anything is closed.
     pub(super) fn close(
@@ -212,8 +219,23 @@ impl Ahead {
 
     /// A workload is gone.
     pub(super) fn forget(&mut self, id: &WorkloadId) {
+        self.freed |= self.promises.for_head(id).is_some();
         self.promises.done(id);
         self.retold.remove(id);
+    }
+
+    /// What was opened by those who are gone may help others.
+    pub(super) fn take_freed(&mut self) -> Event {
+        if std::mem::take(&mut self.freed) {
+            Event::everything()
+        } else {
+            Event::nothing()
+        }
+    }
+
+    /// When a workload was promised to start.
+    pub(super) fn start_ms(&self, id: &WorkloadId) -> Option<i64> {
+        self.promises.for_head(id)?.0.start_ms
     }
 
     /// Nodes and queues may have other names and meanings now.

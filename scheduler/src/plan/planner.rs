@@ -28,8 +28,8 @@ pub struct Planner {
     accounts: Accounts,
     waiting: Waiting,
     orders: Orders,
-    history: History,
     ahead: Ahead,
+    history: History,
 }
 
 /// One cycle.
@@ -82,7 +82,10 @@ impl Planner {
         requests: &[Request],
         now_ms: i64,
     ) -> (Vec<Decision>, Report) {
-        let mut report = Report::default();
+        let mut report = Report {
+            freed: self.ahead.take_freed(),
+            ..Report::default()
+        };
         self.history.tell(fleet, now_ms);
         for request in requests {
             self.book.ask(request);
@@ -144,6 +147,12 @@ impl Planner {
     /// Those whom an event may help. (Who has a part on one of `event.targets` must be planned too; the caller knows them.)
     pub fn wake(&self, event: &Event) -> BTreeSet<WorkloadId> {
         self.waiting.wake(event)
+    }
+
+    /// When a workload that waits was promised to start, ms since 1970. It starts no later, unless its promise yields to a stronger claim, and
+    /// often earlier.
+    pub fn promised_ms(&self, id: &WorkloadId) -> Option<i64> {
+        self.ahead.start_ms(id)
     }
 
     /// Forgets a workload that is gone, is going, or has finished.
@@ -223,12 +232,15 @@ impl Planner {
             orders: &self.orders,
             now_ms,
         };
-        let asks = self.accounts.asks(request);
-        let strong = self.accounts.several()
-            && self.accounts.shares.standing(queue, &asks) == Standing::Guaranteed;
-        let closed = self
-            .ahead
-            .close(cycle.fleet, around, request, queue, strong);
+        // Promises yield to a claim within a guarantee.
+        let strong = !self.ahead.is_empty() && self.accounts.several() && {
+            let asks = self.accounts.asks(request);
+            self.accounts.shares.standing(queue, &asks) == Standing::Guaranteed
+        };
+        let closed = !self.ahead.is_empty()
+            && self
+                .ahead
+                .close(cycle.fleet, around, request, queue, strong);
         let mut draft = draft::draft(cycle.fleet, &needs, hub_degraded, now_ms);
         if let Some(refusal) = &refusal {
             draft.refuse(&needs, refusal);
@@ -265,6 +277,7 @@ impl Planner {
             }
         }
         if claims && draft.added.is_empty() && refusal.is_none() {
+            let asks = self.accounts.asks(request);
             let below = self.accounts.shares.is_below(queue, &asks);
             let start = below
                 .then(|| self.ahead.promise(cycle.fleet, around, &needs, queue))
@@ -289,13 +302,13 @@ impl Planner {
         }
         let mut decision =
             write_out::write_out(cycle.fleet, &needs, draft, now_ms, &mut cycle.report.freed);
-        if let Some(swapped) = &swapped {
-            swapped.mark(&mut decision);
-        }
         self.ahead.open(cycle.fleet);
         if decision.parts.iter().any(|part| part.change == Change::New) {
             let opened = self.ahead.placed(&request.id, cycle.fleet);
             cycle.report.freed.merge(opened);
+        }
+        if let Some(swapped) = &swapped {
+            swapped.mark(&mut decision);
         }
         for eviction in evictions {
             let Some(victim) = give_way::decision(&self.book, &needs, &eviction) else {
