@@ -1,5 +1,7 @@
 //! `inhaul simulate` as people run it: text, JSON, exit codes, and the examples of the manual.
 
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

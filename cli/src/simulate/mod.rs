@@ -167,7 +167,7 @@ fn read(file: &Path) -> Result<Scenario, Vec<String>> {
     }
     let text = String::from_utf8(bytes).map_err(|error| {
         let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = 1 + good.iter().filter(|byte| **byte == b'\n').count();
+        let line = 1 + good.split(|byte| *byte == b'\n').skip(1).count();
         vec![format!(
             "{name}:{line}: is not text in UTF-8; write YAML or JSON"
         )]

@@ -114,7 +114,7 @@ fn standing(round: &Round, name: &str) -> [String; 3] {
         return ["Evicted".to_owned(), "–".to_owned(), remark];
     }
     let Some(one) = round.pending.get(name) else {
-        return ["".to_owned(), "–".to_owned(), String::new()];
+        return [String::new(), "–".to_owned(), String::new()];
     };
     let start = one
         .expected_start

@@ -9,6 +9,7 @@
 //! The planner does no I/O, has no clock and cannot fail; equal inputs give equal decisions, whatever the order of the requests.
 
 mod accounts;
+mod ahead;
 mod book;
 mod decision;
 mod devices;

@@ -8,7 +8,9 @@ use placement_api::toleration::{BLOCKING, Taint, TaintEffect, Toleration, tolera
 
 use super::history::WORST;
 use super::{PodSetRequest, Request};
-use crate::fleet::{CPU_TIME, Demand, Fleet, HOSTNAME, Node, Target, TargetName, is_extended};
+use crate::fleet::{
+    Amounts, CPU_TIME, Demand, Fleet, HOSTNAME, Node, Target, TargetName, is_extended,
+};
 
 /// Most copies that are counted on one node: pods that ask nothing fit any number of times.
 const MOST_COPIES: i64 = 1 << 20;
@@ -135,10 +137,14 @@ impl<'a> SetNeed<'a> {
 
     /// Pods of this role that a node takes now.
     pub(super) fn copies(&self, node: &Node) -> i64 {
+        self.copies_by(node, |free| self.demand.copies_in(free))
+    }
+
+    fn copies_by(&self, node: &Node, count: impl FnOnce(&Amounts) -> i64) -> i64 {
         if node.unusable.is_some() {
             return 0;
         }
-        let copies = self.demand.copies_in(&node.free).min(MOST_COPIES);
+        let copies = count(&node.free).min(MOST_COPIES);
         if copies > 0 && self.tainted(node).is_none() && self.selects(node) {
             copies
         } else {
@@ -148,10 +154,25 @@ impl<'a> SetNeed<'a> {
 
     /// Pods of this role on each node of a target.
     pub(super) fn copies_on(&self, target: &Target) -> Vec<i64> {
-        target
-            .node_list()
-            .iter()
-            .map(|node| self.copies(node))
+        // Devices are costly to count, and most nodes stand like the one before them.
+        let mut last: Option<(&Amounts, i64)> = None;
+        let mut count = |free| match last {
+            Some((same, copies)) if same == free => copies,
+            _ => {
+                let copies = self.demand.copies_in(free);
+                last = Some((free, copies));
+                copies
+            }
+        };
+        let nodes = target.node_list().iter();
+        if self.demand.devices().is_none() {
+            return nodes.map(|node| self.copies(node)).collect();
+        }
+        nodes
+            .map(|node| {
+                let copies = count(&node.free);
+                self.copies_by(node, |_| copies)
+            })
             .collect()
     }
 

@@ -170,6 +170,33 @@ impl Orders {
         })
     }
 
+    /// Whether a workload that cannot start may hold nodes: by age everybody who is at the head; else who was promoted, or is first where nobody
+    /// makes room for it.
+    pub(super) fn may_hold(&self, id: &WorkloadId) -> bool {
+        let state = self.queues.get(id).and_then(|queue| self.states.get(queue));
+        state.is_none_or(|state| state.settings().rule == Rule::Age || state.holder() == Some(id))
+    }
+
+    /// From when on a running workload may be stopped for another of its queue, if its turn is later.
+    pub(super) fn gives_way_from(
+        &self,
+        claimant: &WorkloadId,
+        victim: &WorkloadId,
+        now_ms: i64,
+    ) -> Option<i64> {
+        let queue = self.queues.get(claimant)?;
+        let state = self.states.get(queue)?;
+        let slices = state.settings().time_slicing && state.settings().rule != Rule::Age;
+        let later = state.turn(claimant)? < state.turn(victim)?;
+        (slices && later).then(|| state.protected_until(victim).unwrap_or(now_ms))
+    }
+
+    /// Useful work that a workload has done before its present start, ms, where its queue keeps account.
+    pub(super) fn done_ms(&self, id: &WorkloadId) -> i64 {
+        let state = self.queues.get(id).and_then(|queue| self.states.get(queue));
+        state.map_or(0, |state| state.done_ms(id))
+    }
+
     /// The next time at which an answer about a workload that waits may change.
     pub(super) fn next_change_ms(&self, id: &WorkloadId) -> Option<i64> {
         self.states.get(self.queues.get(id)?)?.next_change_ms()

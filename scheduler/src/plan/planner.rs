@@ -4,6 +4,7 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::accounts::Accounts;
+use super::ahead::{Ahead, Around};
 use super::book::Book;
 use super::history::History;
 use super::needs::Needs;
@@ -11,7 +12,9 @@ use super::order::Turn;
 use super::orders::Orders;
 use super::swap::{self, Swapped};
 use super::wake::Waiting;
-use super::{Decision, Outcome, Policy, Report, Request, draft, give_way, reserve, write_out};
+use super::{
+    Change, Decision, Outcome, Policy, Report, Request, draft, give_way, reserve, write_out,
+};
 use crate::fleet::{Event, Fleet, TargetName, WorkloadId};
 use crate::shares::{QueueId, QueueTree, Refusal, Shares, Standing};
 use placement_api::reason::Reason;
@@ -25,6 +28,7 @@ pub struct Planner {
     accounts: Accounts,
     waiting: Waiting,
     orders: Orders,
+    ahead: Ahead,
     history: History,
 }
 
@@ -78,7 +82,10 @@ impl Planner {
         requests: &[Request],
         now_ms: i64,
     ) -> (Vec<Decision>, Report) {
-        let mut report = Report::default();
+        let mut report = Report {
+            freed: self.ahead.take_freed(),
+            ..Report::default()
+        };
         self.history.tell(fleet, now_ms);
         for request in requests {
             self.book.ask(request);
@@ -142,12 +149,19 @@ impl Planner {
         self.waiting.wake(event)
     }
 
+    /// When a workload that waits was promised to start, ms since 1970. It starts no later, unless its promise yields to a stronger claim, and
+    /// often earlier.
+    pub fn promised_ms(&self, id: &WorkloadId) -> Option<i64> {
+        self.ahead.start_ms(id)
+    }
+
     /// Forgets a workload that is gone, is going, or has finished.
     pub fn forget(&mut self, id: &WorkloadId) {
         self.waiting.forget(id);
         self.book.forget(id);
         self.accounts.forget(id);
         self.orders.forget(id);
+        self.ahead.forget(id);
     }
 
     /// Starts what waits: always the head of the queue with the strongest claim.
@@ -212,12 +226,34 @@ impl Planner {
         let swapped = cycle.swaps.remove(&request.id);
         let request = swapped.as_ref().map_or(request, |swapped| &swapped.request);
         let needs = Needs::new(cycle.fleet, request);
+        let queue = self.accounts.queue(request);
+        let around = Around {
+            book: &self.book,
+            orders: &self.orders,
+            now_ms,
+        };
+        // Promises yield to a claim within a guarantee.
+        let strong = !self.ahead.is_empty() && self.accounts.several() && {
+            let asks = self.accounts.asks(request);
+            self.accounts.shares.standing(queue, &asks) == Standing::Guaranteed
+        };
+        let closed = !self.ahead.is_empty()
+            && self
+                .ahead
+                .close(cycle.fleet, around, request, queue, strong);
         let mut draft = draft::draft(cycle.fleet, &needs, hub_degraded, now_ms);
         if let Some(refusal) = &refusal {
             draft.refuse(&needs, refusal);
         }
         let mut evictions = Vec::new();
-        if !hub_degraded && give_way::is_claimant(&needs, &draft) {
+        let claims = !hub_degraded && give_way::is_claimant(&needs, &draft);
+        if claims
+            && refusal.is_none()
+            && let Some(found) = self.ahead.collect(cycle.fleet, around, &needs)
+        {
+            draft = draft::draft(cycle.fleet, &needs, hub_degraded, now_ms);
+            evictions = found;
+        } else if claims {
             let decided = &cycle.decisions;
             let settled = |id: &WorkloadId| decided.contains_key(id);
             let claim = give_way::Claim {
@@ -240,11 +276,37 @@ impl Planner {
                 Err(later) => draft.wake_ms = draft::earliest(draft.wake_ms, later),
             }
         }
+        if claims && draft.added.is_empty() && refusal.is_none() {
+            let asks = self.accounts.asks(request);
+            let below = self.accounts.shares.is_below(queue, &asks);
+            let start = below
+                .then(|| self.ahead.promise(cycle.fleet, around, &needs, queue))
+                .flatten();
+            self.ahead.open(cycle.fleet);
+            if let Some(start) = start {
+                if start > now_ms {
+                    cycle.report.wake_at(&request.id, start);
+                }
+            } else if closed {
+                let opened = draft::draft(cycle.fleet, &needs, hub_degraded, now_ms);
+                if !opened.added.is_empty() {
+                    self.ahead.reserved(&mut draft);
+                }
+            }
+            // What it lacks is counted without what is held for others.
+            self.ahead
+                .close(cycle.fleet, around, request, queue, strong);
+        }
         if let Some(wake) = draft.wake_ms {
             cycle.report.wake_at(&request.id, wake);
         }
         let mut decision =
             write_out::write_out(cycle.fleet, &needs, draft, now_ms, &mut cycle.report.freed);
+        self.ahead.open(cycle.fleet);
+        if decision.parts.iter().any(|part| part.change == Change::New) {
+            let opened = self.ahead.placed(&request.id, cycle.fleet);
+            cycle.report.freed.merge(opened);
+        }
         if let Some(swapped) = &swapped {
             swapped.mark(&mut decision);
         }
@@ -289,6 +351,7 @@ impl Planner {
 
     /// The orders of the queues, and everybody in them.
     fn set_orders(&mut self) {
+        self.ahead.clear();
         let tree = self.accounts.shares.tree();
         self.orders.set(tree, self.policy.age_limit_ms);
         if !self.orders.is_empty() {

@@ -34,6 +34,8 @@ pub struct Live {
     largest: i64,
     /// Requests that were planned.
     pub planned: u64,
+    /// The first start that each job was promised.
+    pub promised_ms: BTreeMap<usize, i64>,
 }
 
 impl Live {
@@ -62,6 +64,7 @@ impl Live {
             restart_ms,
             largest: shape.largest(),
             planned: 0,
+            promised_ms: BTreeMap::new(),
         }
     }
 
@@ -190,6 +193,11 @@ impl Policy for Live {
             }
             for (id, wake) in &report.wake_ms {
                 self.wakes.insert(number(id), *wake);
+            }
+            for job in &look {
+                if let Some(start) = self.planner.promised_ms(&id(*job)) {
+                    self.promised_ms.entry(*job).or_insert(start);
+                }
             }
             look.clear();
             // Who gives way goes first, so that its room is free for the claimant.

@@ -240,6 +240,9 @@ fn message(claimant: &Needs<'_>, priority: i32, reason: Reason) -> String {
                 request.queue
             )
         }
+        Reason::OverranEstimate => {
+            format!("has run past its estimate; {name} was promised to start here now")
+        }
         Reason::ReplacedInTimeSlice => {
             format!(
                 "gives way to {name}, whose turn it is in queue {}",

@@ -341,6 +341,11 @@ impl<I: Ord + Clone> OrderState<I> {
             .min_by_key(|id| (self.turn(id), (*id).clone()))
     }
 
+    /// Useful work done before the present start, ms.
+    pub fn done_ms(&self, id: &I) -> i64 {
+        self.jobs.get(id).map_or(0, |job| job.done_ms)
+    }
+
     /// What is left of a job's run time, as far as is known.
     pub fn left_ms(&self, id: &I) -> Option<i64> {
         self.jobs.get(id)?.left_ms(self.now_ms)

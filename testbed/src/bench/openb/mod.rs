@@ -275,7 +275,7 @@ fn ordered(mut specs: Vec<NodeSpec>, order: &str) -> Result<Vec<NodeSpec>> {
     match order {
         "file" => {}
         "sorted" => {
-            specs.sort_by_key(|spec| (spec.gpus, spec.cpu, spec.memory, spec.model.clone()))
+            specs.sort_by_key(|spec| (spec.gpus, spec.cpu, spec.memory, spec.model.clone()));
         }
         _ => match order
             .strip_prefix("random:")
