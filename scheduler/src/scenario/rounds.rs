@@ -272,9 +272,9 @@ fn view(
             let Some(reason) = why.reason else {
                 return Err(format!("{} waits without a reason", workload.name));
             };
-            round
-                .pending
-                .insert(workload.name.clone(), pending(reason, sentence));
+            let mut waits = pending(reason, sentence);
+            waits.expected_start = planner::expected_ms(&world.planner, &id).map(words::time);
+            round.pending.insert(workload.name.clone(), waits);
             round
                 .verdicts
                 .insert(workload.name.clone(), why.verdicts.clone());
