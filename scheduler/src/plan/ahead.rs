@@ -14,7 +14,7 @@ use super::needs::Needs;
 use super::orders::Orders;
 use super::promise::{Line, Lines, Promise, Promises, Room, Runner, overrunners};
 use super::{Request, eligible};
-use crate::fleet::{Amounts, Event, Fleet, NodeName, Share, TargetName, WorkloadId};
+use crate::fleet::{Amounts, Event, Fleet, NodeName, Share, TargetName, WorkloadId, is_extended};
 use crate::shares::QueueId;
 
 /// A node of the fleet.
@@ -91,7 +91,16 @@ impl Ahead {
         }
     }
 
-    /// A workload could not start: promises it a start if it is the head of its queue, or an earlier one. Says when, if it has a promise.
+    /// Whether a workload that could not start is a head that may be promised something: it has a promise, or its queue has none that it must
+    /// leave alone.
+    pub(super) fn is_head(&self, around: Around<'_>, request: &Request, queue: QueueId) -> bool {
+        let standing = self.promises.of(&queue);
+        let mine = standing.is_some_and(|promise| promise.head == request.id);
+        let open = standing.is_none_or(|promise| request.priority > promise.priority);
+        mine || open && around.orders.may_hold(&request.id)
+    }
+
+    /// Promises the head of a queue a start, or an earlier one. Says when, if somebody knows.
     pub(super) fn promise(
         &mut self,
         fleet: &mut Fleet,
@@ -100,25 +109,33 @@ impl Ahead {
         queue: QueueId,
     ) -> Option<i64> {
         let request = needs.request;
-        let standing = self.promises.of(&queue);
-        let mine = standing.is_some_and(|promise| promise.head == request.id);
-        let open = standing.is_none_or(|promise| mine || request.priority > promise.priority);
-        if !open || !mine && !around.orders.may_hold(&request.id) {
-            return None;
-        }
-        let due = standing.is_some_and(|promise| mine && promise.is_due(around.now_ms));
-        if !due && let Some((start_ms, room)) = self.earliest(fleet, around, needs, queue) {
-            let promise = Promise {
-                head: request.id.clone(),
-                priority: request.priority,
-                start_ms: Some(start_ms),
-                room,
-                runtime_ms: self.told(request),
+        let mine = self
+            .promises
+            .for_head(&request.id)
+            .map(|(promise, _)| promise);
+        if !mine.is_some_and(|promise| promise.is_due(around.now_ms)) {
+            let undated = mine.is_none();
+            let limit = around.orders.age_limit_ms(&request.id);
+            let overdue = limit.is_some_and(|limit| around.now_ms - request.submitted_ms >= limit);
+            let found = match self.earliest(fleet, around, needs, queue) {
+                Some((start, room)) => Some((Some(start), room)),
+                None if undated && overdue => {
+                    least_work(fleet, around, needs).map(|room| (None, room))
+                }
+                None => None,
             };
-            self.promises.offer(&queue, promise);
+            if let Some((start_ms, room)) = found {
+                let promise = Promise {
+                    head: request.id.clone(),
+                    priority: request.priority,
+                    start_ms,
+                    room,
+                    runtime_ms: self.told(request),
+                };
+                self.promises.offer(&queue, promise);
+            }
         }
-        let (promise, _) = self.promises.for_head(&request.id)?;
-        promise.start_ms
+        self.start_ms(&request.id)
     }
 
     /// The promise of a workload is due: who overran its estimate on these nodes gives way. Their room is handed on.
@@ -423,6 +440,60 @@ impl Ahead {
             self.stand_ins.push((id.clone(), target.clone()));
         }
     }
+}
+
+/// The room on the nodes with the least running work that would hold a head if they were empty.
+fn least_work(fleet: &mut Fleet, around: Around<'_>, needs: &Needs<'_>) -> Option<Room<Place>> {
+    let tiers = eligible::tiers(fleet, needs.request, around.now_ms);
+    let mut work: BTreeMap<Place, (i128, BTreeSet<WorkloadId>)> = BTreeMap::new();
+    for name in tiers.iter().flatten() {
+        let Some(target) = fleet.target(name.as_str()) else {
+            continue;
+        };
+        for node in target.nodes() {
+            work.entry((name.clone(), node.name().clone())).or_default();
+        }
+        for (id, hold) in target.holds().filter(|(_, hold)| hold.passed_on.is_empty()) {
+            let since = around
+                .book
+                .get(id)
+                .and_then(|booked| started(&booked.request));
+            let ran = i128::from(around.now_ms - since.unwrap_or(around.now_ms));
+            for share in &hold.claimed {
+                let main = share.demand.iter().map(|(number, amount)| {
+                    let counts = is_extended(fleet.resources().name(number));
+                    if counts { i128::from(amount) } else { 0 }
+                });
+                let size = main.sum::<i128>().max(1) * i128::from(share.pods);
+                let there = work.entry((name.clone(), share.node.clone())).or_default();
+                there.0 += size * ran;
+                there.1.insert(id.clone());
+            }
+        }
+    }
+    let mut nodes: Vec<(i128, Place, BTreeSet<WorkloadId>)> = work
+        .into_iter()
+        .map(|(place, (work, ids))| (work, place, ids))
+        .collect();
+    nodes.sort();
+    let mut gone: BTreeSet<WorkloadId> = BTreeSet::new();
+    let mut found = None;
+    for (_, _, ids) in nodes.into_iter().filter(|(_, _, ids)| !ids.is_empty()) {
+        for id in ids {
+            if gone.insert(id.clone()) {
+                hand_on(fleet, &id, true);
+            }
+        }
+        let draft = draft::draft(fleet, needs, false, around.now_ms);
+        if !draft.added.is_empty() {
+            found = Some(room_of(fleet, needs, &draft));
+            break;
+        }
+    }
+    for id in &gone {
+        hand_on(fleet, id, false);
+    }
+    found
 }
 
 fn started(request: &Request) -> Option<i64> {

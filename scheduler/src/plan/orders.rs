@@ -170,11 +170,18 @@ impl Orders {
         })
     }
 
-    /// Whether a workload that cannot start may hold nodes: by age everybody who is at the head; else who was promoted, or is first where nobody
-    /// makes room for it.
+    /// Whether a workload that cannot start may hold nodes: by age everybody who is at the head; in other orders
+    /// only who was promoted, the first of them.
     pub(super) fn may_hold(&self, id: &WorkloadId) -> bool {
         let state = self.queues.get(id).and_then(|queue| self.states.get(queue));
-        state.is_none_or(|state| state.settings().rule == Rule::Age || state.holder() == Some(id))
+        state.is_none_or(|state| {
+            state.settings().rule == Rule::Age || state.first_promoted() == Some(id)
+        })
+    }
+
+    /// The longest wait, where the workload's queue has one.
+    pub(super) fn age_limit_ms(&self, id: &WorkloadId) -> Option<i64> {
+        self.states.get(self.queues.get(id)?)?.age_limit_ms()
     }
 
     /// From when on a running workload may be stopped for another of its queue, if its turn is later.

@@ -277,13 +277,18 @@ impl Planner {
             }
         }
         if claims && draft.added.is_empty() && refusal.is_none() {
-            let asks = self.accounts.asks(request);
-            let below = self.accounts.shares.is_below(queue, &asks);
-            let start = below
+            let head =
+                self.ahead.is_head(around, request, queue) && self.accounts.may_promise(request);
+            let start = head
                 .then(|| self.ahead.promise(cycle.fleet, around, &needs, queue))
                 .flatten();
             self.ahead.open(cycle.fleet);
-            if let Some(start) = start {
+            let overrun = start.and_then(|_| self.ahead.collect(cycle.fleet, around, &needs));
+            if let Some(found) = overrun {
+                // Only those past their estimate are in the way.
+                draft = draft::draft(cycle.fleet, &needs, hub_degraded, now_ms);
+                evictions = found;
+            } else if let Some(start) = start {
                 if start > now_ms {
                     cycle.report.wake_at(&request.id, start);
                 }
