@@ -37,6 +37,8 @@ pub const QUEUE_LABEL: &str = "inhaul.dev/queue";
 pub const CHECKPOINT_ANNOTATION: &str = "inhaul.dev/checkpointed-at";
 /// Annotation: how long the work is expected to run (Go duration).
 pub const EXPECTED_RUNTIME_ANNOTATION: &str = "inhaul.dev/expected-runtime";
+/// Annotation: names of the data that the work reads, separated by commas; targets say what they have in `spec.data`.
+pub const DATA_ANNOTATION: &str = "inhaul.dev/data";
 /// Label of the hub namespace of a target; the value is the target's name.
 pub const TARGET_LABEL: &str = "inhaul.dev/target";
 

@@ -12,7 +12,7 @@ use placement_api::kinds::{
     Failover, FailoverMode, ObjectRef, Strategy, TopologyMode, WorkloadPodSet, WorkloadSpec,
 };
 use placement_api::names::{
-    CHECKPOINT_ANNOTATION, DEFAULT_QUEUE, EXPECTED_RUNTIME_ANNOTATION, QUEUE_LABEL,
+    CHECKPOINT_ANNOTATION, DATA_ANNOTATION, DEFAULT_QUEUE, EXPECTED_RUNTIME_ANNOTATION, QUEUE_LABEL,
 };
 use placement_api::profile::{Dependency, PodSet, Profile, ProfileError, WorkloadShape};
 use placement_api::quantity::{Quantity, ResourceList};
@@ -178,6 +178,14 @@ pub fn ask(
             .map(|divide| divide.weights.clone())
             .unwrap_or_default(),
         packing: rule.and_then(|rule| rule.packing),
+        scoring: around
+            .placement
+            .map(|(rule, _)| rule.scoring.clone())
+            .unwrap_or_default(),
+        data: object
+            .annotation(DATA_ANNOTATION)
+            .map(data_names)
+            .unwrap_or_default(),
         queue: queue.clone(),
         priority,
         submitted_ms: created(object).unwrap_or(0),
@@ -277,6 +285,15 @@ fn moment(text: &str) -> Option<i64> {
     text.parse::<jiff::Timestamp>()
         .ok()
         .map(jiff::Timestamp::as_millisecond)
+}
+
+/// Names separated by commas.
+fn data_names(text: &str) -> BTreeSet<String> {
+    let names = text.split(',').map(str::trim);
+    names
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 fn kinds(object: &RawObject, shape: &WorkloadShape) -> BTreeSet<String> {

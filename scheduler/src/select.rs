@@ -12,6 +12,8 @@ use placement_api::names::{GROUP, SYSTEM_NAMESPACE, TARGET_NAMESPACE_PREFIX};
 use placement_api::raw::RawObject;
 use placement_api::selector::{LabelSelector, allows};
 
+use crate::plan::Scoring;
+
 type Labels = BTreeMap<String, String>;
 
 /// A Placement, ready to be asked.
@@ -23,6 +25,8 @@ pub struct Rule {
     pub spec: PlacementSpec,
     /// Creation time as the server wrote it; RFC 3339 sorts as text.
     pub created: String,
+    /// Its `scoring`, read.
+    pub scoring: Scoring,
     namespaces: Option<LabelSelector>,
     objects: Option<LabelSelector>,
     /// Targets of each override; `None` means all.
@@ -68,7 +72,10 @@ impl Rule {
                     .map_err(|error| format!("{field}: {error}"))?;
             }
         }
+        let scoring = Scoring::read(&spec.scoring)
+            .map_err(|(place, what)| format!("spec.scoring{place}: {what}"))?;
         Ok(Self {
+            scoring,
             name: name.to_owned(),
             created: created.to_owned(),
             namespaces,

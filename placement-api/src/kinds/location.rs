@@ -1,9 +1,13 @@
 //! A named class of targets.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::quantity::Quantity;
 
 /// A named class of targets: what users may know of the fleet.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -38,6 +42,15 @@ pub struct LocationSpec {
     /// Targets whose labels match; empty selects every target.
     #[serde(default)]
     pub target_selector: LabelSelector,
+    /// Price of an hour on its targets, as in a SyncTarget; what a SyncTarget says itself comes first.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub cost: BTreeMap<String, Quantity>,
+    /// g CO2 per kWh on its targets that say nothing themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carbon_intensity: Option<u32>,
+    /// Names of the data that all of its targets have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub data: Vec<String>,
 }
 
 /// How many targets a Location has.

@@ -75,7 +75,8 @@ pub struct PlacementSpec {
     /// Pack or Spread over nodes; absent: Pack for what asks for GPUs, else Spread.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub packing: Option<Packing>,
-    /// Scores in tiers, weights inside one; absent: the documented order.
+    /// What speaks for one target or domain rather than another: tiers in order, weights of topology, faults, occupancy, locality, cost,
+    /// carbon and blastRadius inside one; absent: the documented order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scoring: Vec<BTreeMap<String, u32>>,
     /// Default queue.

@@ -54,12 +54,15 @@ pub struct SyncTargetSpec {
     /// Taints: NoSchedule, PreferNoSchedule, NoExecute.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub taints: Vec<Taint>,
-    /// Cost per unit and hour, any one currency for the fleet.
+    /// Price of an hour, any one currency for the fleet: of one CPU, one GiB of memory or storage, one device.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub cost: BTreeMap<String, Quantity>,
     /// g CO2 per kWh.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub carbon_intensity: Option<u32>,
+    /// Names of the data that is there: work with the annotation `inhaul.dev/data` prefers such targets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub data: Vec<String>,
 }
 
 /// What the scheduler knows of a target.
@@ -69,7 +72,7 @@ pub struct SyncTargetStatus {
     /// Generation of the spec that this status has taken into account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Registered, Ready, Schedulable, APIsCompatible.
+    /// Registered, Ready, Schedulable, APIsCompatible; Valid where a field cannot be used.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
     /// One word for people: Pending, Ready, Cordoned, Draining, Drained, Lost.

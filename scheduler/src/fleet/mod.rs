@@ -15,6 +15,7 @@ mod event;
 mod hold;
 mod ids;
 mod inventory;
+mod rates;
 mod target;
 mod topology;
 mod trouble;
@@ -33,6 +34,7 @@ pub use devices::DeviceNeed;
 pub use event::Event;
 pub use hold::Share;
 pub use ids::{NodeName, TargetName, WorkloadId};
+pub use rates::Rates;
 pub use target::{Node, PRODUCT_LABELS, Target, TargetState};
 pub(crate) use topology::NOWHERE;
 
@@ -53,6 +55,10 @@ pub const HOSTNAME: &str = "kubernetes.io/hostname";
 pub struct Fleet {
     targets: BTreeMap<TargetName, Target>,
     locations: BTreeMap<String, LabelSelector>,
+    /// What is said of the targets of Locations.
+    location_rates: BTreeMap<String, Rates>,
+    /// Targets of which something is said.
+    rated: BTreeSet<TargetName>,
     levels: Vec<String>,
     resources: Resources,
     devices: Catalog,
@@ -69,6 +75,8 @@ impl Default for Fleet {
         Self {
             targets: BTreeMap::new(),
             locations: BTreeMap::new(),
+            location_rates: BTreeMap::new(),
+            rated: BTreeSet::new(),
             levels: DEFAULT_LEVELS.map(str::to_owned).to_vec(),
             resources: Resources::default(),
             devices: Catalog::default(),
@@ -104,8 +112,28 @@ impl Fleet {
         if same {
             return Event::nothing();
         }
+        self.settle_rates(name);
         self.shape += 1;
         Event::target(name)
+    }
+
+    /// What the platform owner says of a target that is known. Nobody waits for a price, and nobody moves for one.
+    pub fn set_rates(&mut self, name: &TargetName, rates: Rates) {
+        if let Some(target) = self.targets.get_mut(name)
+            && target.own_rates != rates
+        {
+            target.own_rates = rates;
+            self.settle_rates(name);
+        }
+    }
+
+    /// What the platform owner says of the targets of Locations; what a target says itself comes first, then the first Location by name.
+    pub fn set_location_rates(&mut self, mut rates: BTreeMap<String, Rates>) {
+        rates.retain(|_, one| !one.is_empty());
+        if self.location_rates != rates {
+            self.location_rates = rates;
+            self.settle_all_rates();
+        }
     }
 
     /// Forgets a target and what is reserved there.
@@ -114,6 +142,7 @@ impl Fleet {
             return Event::nothing();
         };
         self.shape += 1;
+        self.rated.remove(name);
         for id in target.holds.keys() {
             self.forget_holder(id, name);
         }
@@ -126,6 +155,7 @@ impl Fleet {
             return Event::nothing();
         }
         self.locations = locations;
+        self.settle_all_rates();
         Event::everything()
     }
 
@@ -143,6 +173,11 @@ impl Fleet {
             target.domains = topology::domains(&self.levels, &target.nodes);
         }
         Event::everything()
+    }
+
+    /// Whether anything is said of costs, carbon or data.
+    pub fn is_rated(&self) -> bool {
+        !self.rated.is_empty()
     }
 
     /// All targets, by name.
@@ -240,6 +275,32 @@ impl Fleet {
             .map(together)
             .max()
             .is_some_and(|most| most >= 2 && 2 * most > known)
+    }
+
+    fn settle_all_rates(&mut self) {
+        let names: Vec<TargetName> = self.targets.keys().cloned().collect();
+        for name in &names {
+            self.settle_rates(name);
+        }
+    }
+
+    fn settle_rates(&mut self, name: &TargetName) {
+        let Some(target) = self.targets.get_mut(name) else {
+            return;
+        };
+        let mut rates = target.own_rates.clone();
+        for (location, wider) in &self.location_rates {
+            let selector = self.locations.get(location);
+            if selector.is_some_and(|selector| selector.matches(&target.labels)) {
+                rates.complete(wider);
+            }
+        }
+        if rates.is_empty() {
+            self.rated.remove(name);
+        } else {
+            self.rated.insert(name.clone());
+        }
+        target.rates = rates;
     }
 
     fn sum(&self, target: &str, of: impl Fn(&Node) -> Amounts) -> ResourceVector {

@@ -7,7 +7,7 @@ use placement_api::selector::Labels;
 use placement_api::toleration::Taint;
 
 use super::hold::Hold;
-use super::{Amounts, Demand, NodeName, WorkloadId};
+use super::{Amounts, Demand, NodeName, Rates, WorkloadId};
 
 /// Node labels that name the product of a node's accelerators: GPU Feature Discovery's, and the short one of scenarios.
 pub const PRODUCT_LABELS: [&str; 2] = ["nvidia.com/gpu.product", "product"];
@@ -47,6 +47,10 @@ pub struct Target {
     pub trouble: i64,
     /// The same of its nodes.
     pub(super) troubled: BTreeMap<NodeName, i64>,
+    /// What it costs and has beside its nodes, what its Locations say included.
+    pub rates: Rates,
+    /// What it says itself.
+    pub(super) own_rates: Rates,
     pub(super) nodes: Vec<Node>,
     /// Number of the domain of each node by level: `[depth][node]`.
     pub(super) domains: Vec<Vec<usize>>,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Change, Current, Decision, Request, Step};
-use crate::fleet::WorkloadId;
+use crate::fleet::{TargetName, WorkloadId};
 
 /// Workloads by id, until they finish or go.
 #[derive(Clone, Debug, Default)]
@@ -77,6 +77,18 @@ impl Book {
         }
     }
 
+    /// How many others of a workload's queue have something on each target. Costs as much as there are workloads.
+    pub(super) fn neighbours(&self, request: &Request) -> BTreeMap<TargetName, i64> {
+        let others = self.entries.values().map(|booked| &booked.request);
+        let mut found = BTreeMap::new();
+        for other in others.filter(|one| one.queue == request.queue && one.id != request.id) {
+            for part in other.current.iter().filter(|part| !part.evicting) {
+                *found.entry(part.target.clone()).or_default() += 1;
+            }
+        }
+        found
+    }
+
     /// Whether anything runs in a queue below this priority.
     pub(super) fn runs_below(&self, queue: &str, priority: i32) -> bool {
         self.running
@@ -104,9 +116,7 @@ fn count(running: &mut BTreeMap<(String, i32), usize>, request: &Request, more: 
 
 /// What a workload has after a decision.
 fn after(request: &Request, decision: &Decision) -> Vec<Current> {
-    let before = |target: &crate::fleet::TargetName| {
-        request.current.iter().find(|part| part.target == *target)
-    };
+    let before = |target: &TargetName| request.current.iter().find(|part| part.target == *target);
     let mut current: Vec<Current> = decision
         .parts
         .iter()

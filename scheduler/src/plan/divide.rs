@@ -9,10 +9,11 @@ use super::fill::{Pick, places};
 use super::gang::Added;
 use super::needs::Needs;
 use super::pick::pick;
+use super::score::{Numbers, ranks};
 use super::spread::{self, Cell};
 use super::tree::Level;
 use super::webster::{Bin, add_by_rules, remove};
-use crate::fleet::{Fleet, TargetName, TargetState};
+use crate::fleet::{Fleet, Target, TargetName, TargetState};
 
 /// Weights are divided among the targets of a Location by room, in units of this size.
 const WEIGHT_UNIT: i128 = 1 << 40;
@@ -81,6 +82,10 @@ pub(super) fn shrink(
         Some(TargetState::Draining) => 1,
         Some(TargetState::Cordoned | TargetState::Ready) => 2,
     };
+    let order = best_first(needs, fleet);
+    let place = |part: &Current| order.iter().position(|(name, _)| **name == part.target);
+    let mut base = base.to_vec();
+    base.sort_by_key(|part| place(part));
     for class in 0..3 {
         let group: Vec<&Current> = base
             .iter()
@@ -109,6 +114,20 @@ pub(super) fn shrink(
     result
 }
 
+/// Targets in the order in which they get what the proportion leaves over, and the last first lose it.
+fn best_first<'a>(needs: &Needs<'_>, fleet: &'a Fleet) -> Vec<(&'a TargetName, &'a Target)> {
+    let targets = || fleet.targets();
+    let numbers: Vec<Numbers> = targets()
+        .map(|(name, target)| Numbers::of_target(needs, name, target, &[1]))
+        .collect();
+    let mut ranked: Vec<_> = ranks(&needs.request.scoring, &numbers)
+        .into_iter()
+        .zip(targets())
+        .collect();
+    ranked.sort_by(|(a, (one, _)), (b, (other, _))| a.cmp(b).then(one.cmp(other)));
+    ranked.into_iter().map(|(_, there)| there).collect()
+}
+
 /// Replicas of a part.
 pub(super) fn replicas(needs: &Needs<'_>, part: &Current) -> i64 {
     part.counts.get(&*needs.sets[0].name).copied().unwrap_or(0)
@@ -132,7 +151,7 @@ impl Table {
             have: Vec::new(),
             copies: BTreeMap::new(),
         };
-        for (name, target) in fleet.targets() {
+        for (name, target) in best_first(needs, fleet) {
             let part = base.iter().find(|part| part.target == *name);
             let open = tier.contains(name);
             if part.is_none() && !open {

@@ -3,12 +3,14 @@
 use placement_api::kinds::Packing;
 
 use super::fill::{Pick, extend, fill, places};
-use super::history::WORST;
-use super::needs::{Needs, soft_taints};
+use super::needs::Needs;
 use super::pick::{Place, pick};
-use super::tree::{Level, Numbering, children, climb};
+use super::score::{Numbers, Rank, ranks};
+use super::scoring::Dimension;
+use super::seen::Seen;
+use super::tree::{Level, children, climb};
 use super::{several, spread};
-use crate::fleet::{Fleet, NOWHERE, Target, TargetName};
+use crate::fleet::{Fleet, Target, TargetName};
 
 /// What is put on one target beside what is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,16 +35,11 @@ pub(super) struct Ask<'a> {
     pub(super) within: Within,
 }
 
-/// A candidate's score; smaller is better, fields in the order of their weight.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Score<'a> {
-    /// Soft taints of the target, then what went wrong there lately.
-    soft: i64,
-    /// Pods that would be on nodes with devices that they do not ask for.
-    astray: i64,
-    /// Packing: copies left over; spreading: the same, negative.
-    fit: i64,
-    target: &'a TargetName,
+/// A domain that holds a gang.
+struct Candidate<'a> {
+    numbers: Numbers,
+    seen: &'a Seen<'a>,
+    level: &'a Level,
     /// Number of the domain, in the order of the paths.
     domain: usize,
 }
@@ -125,31 +122,29 @@ fn whole(fleet: &Fleet, needs: &Needs<'_>, ask: &Ask<'_>, tier: &[TargetName]) -
         .filter(|one| one.may_hold(&ask.wants))
         .collect();
     let exact = needs.sets.len() <= 1 && needs.request.spread.is_empty();
-    for level in &ask.levels {
-        let mut candidates: Vec<(Score<'_>, &Seen<'_>)> = Vec::new();
-        for one in &seen {
-            for domain in one
-                .rooms(level)
-                .into_iter()
-                .filter(|domain| domain.holds(&ask.wants))
-            {
-                candidates.push((one.score(needs, &domain, &ask.wants), one));
+    // Where closeness is weighed against other things the levels compete, else the narrowest goes first.
+    let weighed = needs.request.scoring.names(Dimension::Topology);
+    let together = if weighed { ask.levels.len() } else { 1 };
+    for levels in ask.levels.chunks(together.max(1)) {
+        let mut candidates: Vec<Candidate<'_>> = Vec::new();
+        for level in levels {
+            for one in &seen {
+                let rooms = one.rooms(level);
+                let holding = rooms.iter().filter(|room| room.holds(&ask.wants));
+                candidates.extend(holding.map(|room| Candidate {
+                    numbers: one.numbers(needs, room, ask, level),
+                    seen: one,
+                    level,
+                    domain: room.number,
+                }));
             }
         }
-        if exact {
-            candidates = candidates
-                .into_iter()
-                .min_by(|a, b| a.0.cmp(&b.0))
-                .into_iter()
-                .collect();
-        } else {
-            candidates.sort_by(|a, b| a.0.cmp(&b.0));
-        }
-        for (score, one) in candidates {
-            let nodes = one.nodes_of(level, score.domain);
-            if let Some(picks) = arrange(fleet, needs, one.target, level, &nodes, &ask.wants) {
+        for one in in_order(needs, candidates, exact) {
+            let Candidate { seen, level, .. } = one;
+            let nodes = seen.nodes_of(level, one.domain);
+            if let Some(picks) = arrange(fleet, needs, seen.target, level, &nodes, &ask.wants) {
                 return Some(Added {
-                    target: one.name.clone(),
+                    target: seen.name.clone(),
                     counts: ask.wants.clone(),
                     picks,
                     level: level.clone(),
@@ -158,6 +153,27 @@ fn whole(fleet: &Fleet, needs: &Needs<'_>, ask: &Ask<'_>, tier: &[TargetName]) -
         }
     }
     None
+}
+
+/// Candidates, the best first; only that one where one is enough.
+fn in_order<'a>(
+    needs: &Needs<'_>,
+    candidates: Vec<Candidate<'a>>,
+    one_is_enough: bool,
+) -> Vec<Candidate<'a>> {
+    let numbers: Vec<Numbers> = candidates.iter().map(|one| one.numbers).collect();
+    let ranks = ranks(&needs.request.scoring, &numbers);
+    let mut ranked: Vec<(Rank, Candidate<'a>)> = ranks.into_iter().zip(candidates).collect();
+    let compare = |a: &(Rank, Candidate<'_>), b: &(Rank, Candidate<'_>)| {
+        let names = a.1.seen.name.cmp(b.1.seen.name);
+        a.0.cmp(&b.0).then(names).then(a.1.domain.cmp(&b.1.domain))
+    };
+    if one_is_enough {
+        let best = ranked.into_iter().min_by(compare);
+        return best.map(|(_, one)| one).into_iter().collect();
+    }
+    ranked.sort_by(compare);
+    ranked.into_iter().map(|(_, one)| one).collect()
 }
 
 /// A gang over several targets, the fewest that hold it, with at least `gang_per_target` pods in each.
@@ -171,30 +187,25 @@ fn over_several(
     if !ask.levels.contains(&Level::Target) {
         return None;
     }
-    let leading = needs.leading();
+    if spread::over_targets(fleet, needs) && needs.sets.len() == 1 {
+        return spread::gang(fleet, needs, tier, ask.wants[0], least);
+    }
     let mut seen: Vec<Seen<'_>> = tier
         .iter()
         .filter_map(|name| Seen::new(fleet, needs, ask, name))
         .collect();
-    seen.sort_by(|a, b| {
-        b.total(leading)
-            .cmp(&a.total(leading))
-            .then(a.name.cmp(b.name))
-    });
-    if spread::over_targets(fleet, needs) && needs.sets.len() == 1 {
-        return spread::gang(fleet, needs, tier, ask.wants[0], least);
+    let mut parts = None;
+    if !needs.request.scoring.is_default() {
+        sort(needs, ask, &mut seen, false);
+        parts = shared(fleet, needs, ask, &seen, least);
     }
-    let parts = if let [want] = ask.wants[..] {
-        let rooms: Vec<i64> = seen.iter().map(|one| one.total(0)).collect();
-        let shares = several::shares(&rooms, want, least)?;
-        shares
-            .into_iter()
-            .map(|(at, pods)| (at, vec![pods]))
-            .collect()
-    } else {
-        greedily(fleet, needs, ask, &seen, least)?
-    };
-    let added = parts.into_iter().map(|(position, counts)| {
+    if parts.is_none() {
+        // Nothing holds it on fewer targets than the largest.
+        sort(needs, ask, &mut seen, true);
+        parts = shared(fleet, needs, ask, &seen, least);
+    }
+    let added = parts?;
+    let added = added.into_iter().map(|(position, counts)| {
         let one = &seen[position];
         let picks = arrange(
             fleet,
@@ -214,7 +225,44 @@ fn over_several(
     added.collect()
 }
 
-/// Pods of several roles by target, the largest target first.
+/// Puts targets in the order in which they are filled: the best first, or the largest.
+fn sort(needs: &Needs<'_>, ask: &Ask<'_>, seen: &mut Vec<Seen<'_>>, largest: bool) {
+    let leading = needs.leading();
+    let numbers: Vec<Numbers> = seen
+        .iter()
+        .map(|one| Numbers {
+            occupancy: -one.total(leading),
+            ..Numbers::of_target(needs, one.name, one.target, &ask.wants)
+        })
+        .collect();
+    let ranks = ranks(&needs.request.scoring, &numbers);
+    let size = |one: &Seen<'_>| if largest { one.total(leading) } else { 0 };
+    let mut ranked: Vec<_> = ranks.into_iter().zip(seen.drain(..)).collect();
+    ranked.sort_by(|(a, one), (b, other)| {
+        let by_size = size(other).cmp(&size(one));
+        by_size.then(a.cmp(b)).then(one.name.cmp(other.name))
+    });
+    seen.extend(ranked.into_iter().map(|(_, one)| one));
+}
+
+/// Pods by target and role, filling the targets in their order.
+fn shared(
+    fleet: &Fleet,
+    needs: &Needs<'_>,
+    ask: &Ask<'_>,
+    seen: &[Seen<'_>],
+    least: i64,
+) -> Option<Vec<(usize, Vec<i64>)>> {
+    let [want] = ask.wants[..] else {
+        return greedily(fleet, needs, ask, seen, least);
+    };
+    let rooms: Vec<i64> = seen.iter().map(|one| one.total(0)).collect();
+    let shares = several::shares(&rooms, want, least)?;
+    let parts = shares.into_iter().map(|(at, pods)| (at, vec![pods]));
+    Some(parts.collect())
+}
+
+/// Pods of several roles by target, in the order of the targets.
 fn greedily(
     fleet: &Fleet,
     needs: &Needs<'_>,
@@ -266,13 +314,13 @@ fn greedily(
     left.iter().all(|left| *left <= 0).then_some(parts)
 }
 
-/// The domain that holds the most of an elastic gang, if it is enough.
+/// The domain that holds the most of an elastic gang, if it is enough; of equal ones the best.
 fn partial(fleet: &Fleet, needs: &Needs<'_>, ask: &Ask<'_>, tier: &[TargetName]) -> Option<Added> {
     let level = ask
         .levels
         .last()
         .filter(|_| spread::beyond_one_target(fleet, needs).is_none())?;
-    let mut best: Option<(i64, Added)> = None;
+    let mut found: Vec<(Numbers, Added)> = Vec::new();
     for name in tier {
         let Some(one) = Seen::new(fleet, needs, ask, name) else {
             continue;
@@ -305,22 +353,25 @@ fn partial(fleet: &Fleet, needs: &Needs<'_>, ask: &Ask<'_>, tier: &[TargetName])
                     .sum::<i64>()
             };
             let counts: Vec<i64> = (0..ask.wants.len()).map(count).collect();
-            let total = counts.iter().sum();
-            if best.as_ref().is_none_or(|(most, _)| total > *most) {
-                best = Some((
-                    total,
-                    Added {
-                        target: name.clone(),
-                        counts,
-                        picks,
-                        level: level.clone(),
-                    },
-                ));
-            }
+            let added = Added {
+                target: name.clone(),
+                counts,
+                picks,
+                level: level.clone(),
+            };
+            found.push((one.numbers(needs, domain, ask, level), added));
         }
     }
-    best.map(|(_, added)| added)
-        .filter(|added| added.counts.iter().sum::<i64>() > 0)
+    let numbers: Vec<Numbers> = found.iter().map(|(numbers, _)| *numbers).collect();
+    let ranks = ranks(&needs.request.scoring, &numbers);
+    let pods = |added: &Added| added.counts.iter().sum::<i64>();
+    ranks
+        .into_iter()
+        .zip(found.into_iter().map(|(_, added)| added))
+        .filter(|(_, added)| pods(added) > 0)
+        // Of equal ones the first: targets by name, domains by path.
+        .min_by(|(a, one), (b, other)| pods(other).cmp(&pods(one)).then_with(|| a.cmp(b)))
+        .map(|(_, added)| added)
 }
 
 /// Nodes for the pods inside one domain, all or nothing; spread over groups of nodes where that is asked.
@@ -422,165 +473,5 @@ fn descend(
             (set, pods),
             picks,
         );
-    }
-}
-
-/// A target as a gang sees it.
-struct Seen<'a> {
-    name: &'a TargetName,
-    target: &'a Target,
-    nodes: Vec<usize>,
-    /// Copies by role and node, each role as if it were alone.
-    copies: Vec<Vec<i64>>,
-    /// Copies of the leading role on nodes that are not to be avoided.
-    proper: Vec<i64>,
-    soft: i64,
-}
-
-/// What one domain holds, each role as if it were alone.
-struct Room {
-    number: usize,
-    copies: Vec<i64>,
-    proper: i64,
-}
-
-impl Room {
-    fn holds(&self, wants: &[i64]) -> bool {
-        self.copies
-            .iter()
-            .zip(wants)
-            .all(|(copies, want)| copies >= want)
-    }
-}
-
-impl<'a> Seen<'a> {
-    fn new(
-        fleet: &'a Fleet,
-        needs: &Needs<'_>,
-        ask: &Ask<'_>,
-        name: &'a TargetName,
-    ) -> Option<Self> {
-        let target = fleet.target(name.as_str())?;
-        let copies: Vec<Vec<i64>> = needs
-            .sets
-            .iter()
-            .map(|need| need.copies_on(target))
-            .collect();
-        let mut nodes = nodes_within(target, &ask.within);
-        if let (Some(topology), false) =
-            (&needs.request.topology, ask.levels.contains(&Level::Target))
-        {
-            // Who must be in one rack cannot be on a node that is in none.
-            nodes.retain(|node| {
-                target.node_list()[*node]
-                    .labels
-                    .contains_key(&topology.level)
-            });
-        }
-        if !copies.is_empty() {
-            nodes.retain(|node| copies.iter().any(|copies| copies[*node] > 0));
-        }
-        let leading = needs.leading();
-        let mut proper = copies.get(leading).cloned().unwrap_or_default();
-        for node in &nodes {
-            if proper.get(*node).is_some_and(|copies| *copies > 0)
-                && needs.sets[leading].avoidance(&target.node_list()[*node], fleet) > 0
-            {
-                proper[*node] = 0;
-            }
-        }
-        let soft = (WORST + 1) * soft_taints(&needs.request.tolerations, &target.taints)
-            + target.trouble.clamp(0, WORST);
-        Some(Self {
-            name,
-            target,
-            nodes,
-            copies,
-            proper,
-            soft,
-        })
-    }
-
-    fn total(&self, set: usize) -> i64 {
-        self.copies.get(set).map_or(0, |copies| {
-            self.nodes.iter().map(|node| copies[*node]).sum()
-        })
-    }
-
-    /// Whether the whole target holds each role by itself.
-    fn may_hold(&self, wants: &[i64]) -> bool {
-        wants
-            .iter()
-            .enumerate()
-            .all(|(set, want)| *want == 0 || self.total(set) >= *want)
-    }
-
-    /// The domains of a level that have nodes for it, by number.
-    fn rooms(&self, level: &Level) -> Vec<Room> {
-        let numbering = Numbering::new(level, self.target);
-        if *level == Level::Target {
-            let copies = (0..self.copies.len()).map(|set| self.total(set)).collect();
-            let proper = self
-                .nodes
-                .iter()
-                .filter_map(|node| self.proper.get(*node))
-                .sum();
-            return vec![Room {
-                number: 0,
-                copies,
-                proper,
-            }];
-        }
-        let mut order: Vec<(usize, usize)> = self
-            .nodes
-            .iter()
-            .map(|node| (numbering.of(*node), *node))
-            .collect();
-        order.sort_unstable();
-        let mut rooms: Vec<Room> = Vec::new();
-        for (number, node) in order.into_iter().filter(|(number, _)| *number != NOWHERE) {
-            if rooms.last().is_none_or(|room| room.number != number) {
-                rooms.push(Room {
-                    number,
-                    copies: vec![0; self.copies.len()],
-                    proper: 0,
-                });
-            }
-            let Some(room) = rooms.last_mut() else {
-                continue;
-            };
-            for (sum, copies) in room.copies.iter_mut().zip(&self.copies) {
-                *sum += copies[node];
-            }
-            room.proper += self.proper.get(node).copied().unwrap_or(0);
-        }
-        rooms
-    }
-
-    fn nodes_of(&self, level: &Level, number: usize) -> Vec<usize> {
-        let numbering = Numbering::new(level, self.target);
-        self.nodes
-            .iter()
-            .copied()
-            .filter(|node| numbering.of(*node) == number)
-            .collect()
-    }
-
-    fn score(&self, needs: &Needs<'_>, room: &Room, wants: &[i64]) -> Score<'a> {
-        let leading = needs.leading();
-        let want = wants.get(leading).copied().unwrap_or(0);
-        let left = room.copies.get(leading).copied().unwrap_or(0) - want;
-        let fit = if needs.packing == Packing::Pack {
-            left
-        } else {
-            -left
-        };
-        Score {
-            soft: self.soft,
-            astray: (want - room.proper).max(0),
-            fit,
-            target: self.name,
-            domain: room.number,
-        }
     }
 }

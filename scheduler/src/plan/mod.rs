@@ -30,6 +30,9 @@ mod policy;
 pub mod promise;
 mod request;
 mod reserve;
+mod score;
+mod scoring;
+mod seen;
 mod several;
 mod spread;
 mod strategies;
@@ -51,6 +54,7 @@ pub use policy::Policy;
 pub use request::{
     Avoid, Closeness, Current, DEFAULT_MIN_RUNTIME_MS, FailoverRule, PodSetRequest, Request,
 };
+pub use scoring::{Dimension, Scoring};
 pub use wake::Waiting;
 
 use crate::fleet::Fleet;

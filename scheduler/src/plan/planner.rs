@@ -13,7 +13,8 @@ use super::orders::Orders;
 use super::swap::{self, Swapped};
 use super::wake::Waiting;
 use super::{
-    Change, Decision, Outcome, Policy, Report, Request, draft, give_way, reserve, write_out,
+    Change, Decision, Dimension, Outcome, Policy, Report, Request, draft, give_way, reserve,
+    write_out,
 };
 use crate::fleet::{Event, Fleet, TargetName, WorkloadId};
 use crate::shares::{QueueId, QueueTree, Refusal, Shares, Standing};
@@ -225,7 +226,10 @@ impl Planner {
         let (now_ms, hub_degraded) = (cycle.now_ms, cycle.report.hub_degraded);
         let swapped = cycle.swaps.remove(&request.id);
         let request = swapped.as_ref().map_or(request, |swapped| &swapped.request);
-        let needs = Needs::new(cycle.fleet, request);
+        let mut needs = Needs::new(cycle.fleet, request);
+        if request.scoring.names(Dimension::BlastRadius) {
+            needs.neighbours = self.book.neighbours(request);
+        }
         let queue = self.accounts.queue(request);
         let around = Around {
             book: &self.book,

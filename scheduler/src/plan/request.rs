@@ -10,6 +10,7 @@ use placement_api::quantity::ResourceVector;
 use placement_api::selector::{Labels, NodeSelector};
 use placement_api::toleration::Toleration;
 
+use super::Scoring;
 use crate::fleet::{TargetName, WorkloadId};
 
 /// How long a workload runs at least before it is evicted for others, where nothing else is said.
@@ -48,6 +49,10 @@ pub struct Request {
     pub weights: BTreeMap<String, u32>,
     /// Choice of nodes; absent: Pack for what asks for devices, else Spread.
     pub packing: Option<Packing>,
+    /// Choice among places that all could take it.
+    pub scoring: Scoring,
+    /// Names of the data that it reads.
+    pub data: BTreeSet<String>,
     /// Queue; empty: under the root.
     pub queue: String,
     /// Higher goes first.
@@ -177,6 +182,8 @@ impl Default for Request {
             divide_by: DivideBy::default(),
             weights: BTreeMap::new(),
             packing: None,
+            scoring: Scoring::default(),
+            data: BTreeSet::new(),
             queue: String::new(),
             priority: 0,
             submitted_ms: 0,

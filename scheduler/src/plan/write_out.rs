@@ -12,7 +12,7 @@ use super::needs::Needs;
 use super::tree::{self, Level};
 use super::why::{findings, summary};
 use super::{
-    Change, Current, Decision, Explanation, Outcome, Part, Step, eligible, reserve, words,
+    Change, Current, Decision, Explanation, Outcome, Part, Step, eligible, reserve, score, words,
 };
 use crate::fleet::{Event, Fleet, Target, TargetName};
 
@@ -377,6 +377,12 @@ fn accepted(fleet: &Fleet, needs: &Needs<'_>, added: &Added) -> TargetVerdict {
     ) {
         let room: i64 = need.copies_on(target).iter().sum();
         message = format!("{message}; there was room for {room}");
+    }
+    if let Some(target) = fleet.target(added.target.as_str()) {
+        let said = score::shown(needs, &added.target, target, &added.counts);
+        if !said.is_empty() {
+            message = format!("{message}; {said}");
+        }
     }
     TargetVerdict {
         target: added.target.to_string(),

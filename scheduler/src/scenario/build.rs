@@ -10,7 +10,7 @@ use placement_api::resources::{CPU, MEMORY};
 use placement_api::selector::{LabelSelector, Labels};
 
 use super::{RunsOn, Scenario, Stage, TargetSpec, WorkloadSpec};
-use crate::fleet::{Fleet, HOSTNAME, TargetName, WorkloadId};
+use crate::fleet::{Fleet, HOSTNAME, Rates, TargetName, WorkloadId};
 use crate::plan::{Avoid, Closeness, Current, FailoverRule, PodSetRequest, Request};
 
 /// The fleet of the file.
@@ -30,6 +30,9 @@ pub(super) fn fleet(scenario: &Scenario) -> Fleet {
             target.state,
             scenario.now_ms - target.lost_for_ms,
         );
+        let carbon = target.carbon_intensity.map(Quantity::value);
+        let (rates, _) = Rates::read(&target.cost, carbon, &target.data);
+        fleet.set_rates(&name, rates);
     }
     let selectors = scenario
         .workloads
@@ -155,6 +158,8 @@ fn request(scenario: &Scenario, workload: &WorkloadSpec) -> Request {
         divide_by: workload.divide_by,
         weights: workload.weights.clone(),
         packing: Some(workload.packing),
+        scoring: workload.scoring.clone(),
+        data: workload.data.iter().cloned().collect(),
         queue: workload.queue.clone().unwrap_or_default(),
         priority: workload.priority,
         submitted_ms: workload.submitted_ms,

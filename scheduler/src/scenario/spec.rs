@@ -11,6 +11,7 @@ use placement_api::selector::Labels;
 use placement_api::toleration::{Taint, Toleration};
 
 use crate::fleet::TargetState;
+use crate::plan::Scoring;
 
 /// A whole file.
 #[derive(Clone, Debug)]
@@ -71,6 +72,8 @@ pub struct TargetSpec {
     pub cost: BTreeMap<String, Quantity>,
     /// Grams of CO2 per kWh.
     pub carbon_intensity: Option<Quantity>,
+    /// Names of the data that is there.
+    pub data: Vec<String>,
     /// Nodes, those of one line together.
     pub nodes: Vec<NodeSpec>,
 }
@@ -179,6 +182,10 @@ pub struct WorkloadSpec {
     pub spread: Vec<SpreadConstraint>,
     /// Choice of nodes.
     pub packing: Packing,
+    /// Choice among places that all could take it.
+    pub scoring: Scoring,
+    /// Names of the data that it reads.
+    pub data: Vec<String>,
     /// What happens when its target is lost.
     pub failover: FailoverMode,
     /// Since the last renewal of the target's lease.

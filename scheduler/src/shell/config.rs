@@ -11,7 +11,7 @@ use tracing::warn;
 
 use super::intake::parsed;
 use super::model::{Key, LocationRecord, Model, Now, PlacementRecord, ProfileRecord, number};
-use crate::fleet::WorkloadId;
+use crate::fleet::{Rates, WorkloadId};
 use crate::select::{self, Rule};
 
 impl Model {
@@ -37,9 +37,20 @@ impl Model {
             })
             .ok()
             .flatten();
+        let spec = &location.spec;
+        let carbon = spec.carbon_intensity.map(i64::from);
+        let (rates, problems) = Rates::read(&spec.cost, carbon, &spec.data);
+        for (field, problem) in problems {
+            let location = &object.metadata.name;
+            warn!(
+                location,
+                field, problem, "a number of a Location counts as unset"
+            );
+        }
         let record = LocationRecord {
             version,
             selector,
+            rates,
             status: location.status.unwrap_or_default(),
         };
         self.config
@@ -54,6 +65,12 @@ impl Model {
             .filter_map(|(name, record)| Some((name.clone(), record.selector.clone()?)))
             .collect();
         let event = self.fleet.set_locations(usable);
+        let rates = self.config.locations.iter();
+        self.fleet.set_location_rates(
+            rates
+                .map(|(name, record)| (name.clone(), record.rates.clone()))
+                .collect(),
+        );
         if !event.is_nothing() {
             self.dirty
                 .extend(self.targets.keys().cloned().map(Key::Target));

@@ -16,7 +16,7 @@ use placement_api::selector::{LabelSelector, Labels};
 use tokio::time::Instant;
 
 use super::lease::LeaseSpec;
-use crate::fleet::{Event, Fleet, TargetName, TargetState, WorkloadId};
+use crate::fleet::{Event, Fleet, Rates, TargetName, TargetState, WorkloadId};
 use crate::plan::{Planner, Request, Step};
 use crate::select::Rule;
 
@@ -345,6 +345,7 @@ pub(crate) struct QueueRecord {
 pub(crate) struct LocationRecord {
     pub(crate) version: u64,
     pub(crate) selector: Option<LabelSelector>,
+    pub(crate) rates: Rates,
     pub(crate) status: placement_api::kinds::LocationStatus,
 }
 

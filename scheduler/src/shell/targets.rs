@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use placement_api::kinds::{
-    DeviceSummary, DrainStatus, Inventory, StuckWorkload, SyncTarget, SyncTargetStatus, api,
+    DeviceSummary, DrainStatus, Inventory, StuckWorkload, SyncTarget, SyncTargetSpec,
+    SyncTargetStatus, api,
 };
 use placement_api::names::target_of_namespace;
 use placement_api::raw::RawObject;
@@ -12,7 +13,7 @@ use serde_json::json;
 
 use super::intake::parsed;
 use super::model::{Alarm, Key, LiveInventory, LiveTarget, Model, Now, TargetRecord, Timer};
-use crate::fleet::{TargetName, TargetState};
+use crate::fleet::{Rates, TargetName, TargetState};
 use crate::plan::Step;
 
 /// Stuck workloads that a target's status names.
@@ -185,6 +186,8 @@ impl Model {
             state,
             record.contact_ms,
         );
+        let (rates, _) = rates(&object.spec);
+        self.fleet.set_rates(name, rates);
         let changed = record.state != state || new;
         record.state = state;
         if !event.is_nothing() || changed {
@@ -387,6 +390,12 @@ impl TargetRecord {
     }
 }
 
+/// What the platform owner says of a target, and what of it cannot be used.
+fn rates(spec: &SyncTargetSpec) -> (Rates, Vec<(String, String)>) {
+    let carbon = spec.carbon_intensity.map(i64::from);
+    Rates::read(&spec.cost, carbon, &spec.data)
+}
+
 fn conditions(record: &TargetRecord, object: &LiveTarget) -> Vec<Condition> {
     let inventory = record
         .inventory
@@ -459,7 +468,13 @@ fn conditions(record: &TargetRecord, object: &LiveTarget) -> Vec<Condition> {
         ),
         ("Schedulable", schedulable, why, String::new()),
     ];
+    let (_, problems) = rates(&object.spec);
+    let invalid = problems.first().map(|(field, problem)| {
+        let message = format!("spec.{field}: {problem}; it counts as unset");
+        ("Valid", false, "Invalid", message)
+    });
     list.into_iter()
+        .chain(invalid)
         .map(|(name, holds, reason, message)| {
             condition(
                 &object.status.conditions,

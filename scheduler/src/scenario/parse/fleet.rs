@@ -38,6 +38,7 @@ fn target(r: &mut Reader, node: &Node<'_>, seen: &mut BTreeMap<String, u64>) -> 
         "kinds",
         "cost",
         "carbonIntensity",
+        "data",
         "nodes",
     ];
     let f = r.fields(node, "a target", &known)?;
@@ -84,6 +85,7 @@ fn target(r: &mut Reader, node: &Node<'_>, seen: &mut BTreeMap<String, u64>) -> 
         kinds,
         cost,
         carbon_intensity: f.get("carbonIntensity").and_then(|node| r.quantity(&node)),
+        data: super::names(r, f.get("data"), "[imagenet]"),
         nodes,
     })
 }

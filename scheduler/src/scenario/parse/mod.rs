@@ -215,6 +215,12 @@ fn tolerations(r: &mut Reader, node: Option<Node<'_>>) -> Vec<Toleration> {
     tolerations
 }
 
+/// A list of names.
+fn names(r: &mut Reader, node: Option<Node<'_>>, example: &str) -> Vec<String> {
+    let items = r.items(node, example);
+    items.iter().filter_map(|node| r.name(node)).collect()
+}
+
 /// Notes a name that was there before.
 fn unique(
     r: &mut Reader,

@@ -8,7 +8,8 @@ use placement_api::kinds::{
 
 use super::super::read::{Fields, Node, Reader};
 use super::super::{PodSpec, RunsOn, Stage, WorkloadSpec};
-use super::{only_with, tolerations, unique};
+use super::{names, only_with, tolerations, unique};
+use crate::plan::Scoring;
 
 /// Most pods of one role.
 const MOST_PODS: i64 = 1_000_000;
@@ -55,6 +56,8 @@ fn workload(
         "tolerations",
         "spread",
         "packing",
+        "scoring",
+        "data",
         "failover",
         "after",
         "state",
@@ -170,6 +173,8 @@ fn workload(
             .get("packing")
             .and_then(|node| r.choice(&node, &packings))
             .unwrap_or(Packing::Pack),
+        scoring: scoring(r, &f),
+        data: names(r, f.get("data"), "[imagenet]"),
         failover,
         after_ms: after_ms.unwrap_or(after),
         stage,
@@ -338,6 +343,27 @@ fn spread(r: &mut Reader, f: &Fields<'_>) -> Vec<SpreadConstraint> {
         }
     }
     rules
+}
+
+fn scoring(r: &mut Reader, f: &Fields<'_>) -> Scoring {
+    let mut tiers = Vec::new();
+    for node in r.items(f.get("scoring"), "[{occupancy: 1}, {cost: 2, carbon: 1}]") {
+        let mut tier = BTreeMap::new();
+        for (key, node) in r.entries(Some(node), "{cost: 2, carbon: 1}") {
+            let weight = r.integer(&node, 1, 1_000_000);
+            if let Some(weight) = weight.and_then(|one| u32::try_from(one).ok()) {
+                tier.insert(key.text.clone(), weight);
+            }
+        }
+        tiers.push(tier);
+    }
+    if !r.problems.is_empty() {
+        return Scoring::default();
+    }
+    Scoring::read(&tiers).unwrap_or_else(|(place, what)| {
+        r.wrong_at(f.line(), &format!("{}.scoring{place}", f.path()), what);
+        Scoring::default()
+    })
 }
 
 fn runs_on(r: &mut Reader, f: &Fields<'_>, sets: &[PodSpec]) -> Vec<RunsOn> {

@@ -341,6 +341,7 @@ fn source_of(object: &Value) -> Source {
     let kind = kind_of(object);
     let apis = [
         api::SYNC_TARGETS,
+        api::LOCATIONS,
         api::PLACEMENTS,
         api::QUEUES,
         api::FLEET_POLICIES,
@@ -357,6 +358,7 @@ fn source_of(object: &Value) -> Source {
 fn source(api: &ApiType) -> Source {
     match &*api.kind {
         "SyncTarget" => Source::Targets,
+        "Location" => Source::Locations,
         "Placement" => Source::Placements,
         "Queue" => Source::Queues,
         "FleetPolicy" => Source::Policies,
