@@ -39,6 +39,8 @@ pub const CHECKPOINT_ANNOTATION: &str = "inhaul.dev/checkpointed-at";
 pub const EXPECTED_RUNTIME_ANNOTATION: &str = "inhaul.dev/expected-runtime";
 /// Annotation: names of the data that the work reads, separated by commas; targets say what they have in `spec.data`.
 pub const DATA_ANNOTATION: &str = "inhaul.dev/data";
+/// Annotation: nodes that are kept for a gang beside its own, for the day that it loses some.
+pub const SPARES_ANNOTATION: &str = "inhaul.dev/spares";
 /// Label of the hub namespace of a target; the value is the target's name.
 pub const TARGET_LABEL: &str = "inhaul.dev/target";
 

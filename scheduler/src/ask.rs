@@ -12,7 +12,7 @@ use placement_api::kinds::{
     Failover, FailoverMode, ObjectRef, Strategy, TopologyMode, WorkloadPodSet, WorkloadSpec,
 };
 use placement_api::names::{
-    CHECKPOINT_ANNOTATION, DATA_ANNOTATION, DEFAULT_QUEUE, EXPECTED_RUNTIME_ANNOTATION, QUEUE_LABEL,
+    CHECKPOINT_ANNOTATION, DEFAULT_QUEUE, EXPECTED_RUNTIME_ANNOTATION, QUEUE_LABEL,
 };
 use placement_api::profile::{Dependency, PodSet, Profile, ProfileError, WorkloadShape};
 use placement_api::quantity::{Quantity, ResourceList};
@@ -21,6 +21,7 @@ use placement_api::reason::Reason;
 use placement_api::selector::{LabelSelector, Labels};
 use serde_json::Value;
 
+use crate::annotations;
 use crate::fleet::{HOSTNAME, WorkloadId, is_extended};
 use crate::plan::{Closeness, DEFAULT_MIN_RUNTIME_MS, FailoverRule, PodSetRequest, Request};
 use crate::select::{Rule, Selection};
@@ -113,7 +114,11 @@ pub fn ask(
     let mut shape = around.profile.shape(&value)?;
     let (queue, blocked) = queue(object, around);
     let (claims, unclear) = claims(object, &shape, around.claims);
-    let blocked = blocked.or(unclear);
+    let spares = annotations::spares(object);
+    let unreadable = spares.as_ref().err().cloned();
+    let blocked = blocked
+        .or(unclear)
+        .or(unreadable.map(|message| (Reason::Impossible, message)));
     for (set, claims) in shape.pod_sets.iter_mut().zip(&claims) {
         set.pod.requests.extend(by_class(claims));
     }
@@ -182,10 +187,8 @@ pub fn ask(
             .placement
             .map(|(rule, _)| rule.scoring.clone())
             .unwrap_or_default(),
-        data: object
-            .annotation(DATA_ANNOTATION)
-            .map(data_names)
-            .unwrap_or_default(),
+        data: annotations::data(object),
+        spares: spares.clone().unwrap_or(0),
         queue: queue.clone(),
         priority,
         submitted_ms: created(object).unwrap_or(0),
@@ -285,15 +288,6 @@ fn moment(text: &str) -> Option<i64> {
     text.parse::<jiff::Timestamp>()
         .ok()
         .map(jiff::Timestamp::as_millisecond)
-}
-
-/// Names separated by commas.
-fn data_names(text: &str) -> BTreeSet<String> {
-    let names = text.split(',').map(str::trim);
-    names
-        .filter(|name| !name.is_empty())
-        .map(str::to_owned)
-        .collect()
 }
 
 fn kinds(object: &RawObject, shape: &WorkloadShape) -> BTreeSet<String> {

@@ -8,6 +8,7 @@
 //! Placement it belongs to), [`manifest`] (what travels), [`merge`] and [`scenario`] (fleets described in files). Everything that talks
 //! to the hub is in `shell`.
 
+mod annotations;
 pub mod ask;
 pub mod cli;
 pub mod fleet;

@@ -13,12 +13,10 @@ use super::give_way::{Eviction, Yield};
 use super::needs::Needs;
 use super::orders::Orders;
 use super::promise::{Line, Lines, Promise, Promises, Room, Runner, overrunners};
+use super::stand_in::{self, Place, hand_on, room_of};
 use super::{Request, eligible};
-use crate::fleet::{Amounts, Event, Fleet, NodeName, Share, TargetName, WorkloadId, is_extended};
+use crate::fleet::{Amounts, Event, Fleet, NodeName, TargetName, WorkloadId, is_extended};
 use crate::shares::QueueId;
-
-/// A node of the fleet.
-type Place = (TargetName, NodeName);
 
 /// The promises of all queues.
 #[derive(Clone, Debug, Default)]
@@ -419,26 +417,11 @@ impl Ahead {
     }
 
     fn stand_in(&mut self, fleet: &mut Fleet, queue: QueueId, room: &Room<Place>) {
-        let mut by_target: BTreeMap<&TargetName, Vec<Share>> = BTreeMap::new();
-        for ((target, node), amounts) in room {
-            let vector = fleet.resources().vector(amounts);
-            if vector.iter().all(|(_, amount)| amount <= 0) {
-                continue;
-            }
-            let share = Share {
-                node: node.clone(),
-                pod_set: "".into(),
-                demand: std::sync::Arc::new(fleet.demand(&vector, &[])),
-                pods: 1,
-            };
-            by_target.entry(target).or_default().push(share);
-        }
         // No object has such a name.
         let id = WorkloadId::from(format!("promise of queue {queue:?}"));
-        for (target, shares) in by_target {
-            fleet.hold(&id, target, 0, shares, Vec::new());
-            self.stand_ins.push((id.clone(), target.clone()));
-        }
+        let targets = stand_in::put(fleet, &id, room);
+        let placed = targets.into_iter().map(|target| (id.clone(), target));
+        self.stand_ins.extend(placed);
     }
 }
 
@@ -535,30 +518,4 @@ fn holders(fleet: &Fleet, places: &BTreeSet<&Place>) -> BTreeMap<WorkloadId, Roo
         }
     }
     found
-}
-
-/// Hands all that a workload holds on, or gives it back.
-fn hand_on(fleet: &mut Fleet, id: &WorkloadId, on: bool) {
-    for target in fleet.holders(id) {
-        let held = fleet
-            .target(target.as_str())
-            .and_then(|there| there.held(id));
-        let shares = held.map_or_else(Vec::new, |hold| hold.claimed.clone());
-        fleet.pass_on(id, &target, if on { shares } else { Vec::new() });
-    }
-}
-
-fn room_of(fleet: &Fleet, needs: &Needs<'_>, draft: &Draft) -> Room<Place> {
-    let mut room: Room<Place> = Room::new();
-    for added in &draft.added {
-        let Some(target) = fleet.target(added.target.as_str()) else {
-            continue;
-        };
-        for pick in &added.picks {
-            let node = target.node_list()[pick.node].name().clone();
-            let there = room.entry((added.target.clone(), node)).or_default();
-            there.add(&needs.sets[pick.set].demand, pick.pods);
-        }
-    }
-    room
 }

@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::accounts::Accounts;
 use super::ahead::{Ahead, Around};
 use super::book::Book;
+use super::defrag::Defrag;
 use super::history::History;
+use super::kept::Kept;
 use super::needs::Needs;
 use super::order::Turn;
 use super::orders::Orders;
@@ -30,6 +32,8 @@ pub struct Planner {
     waiting: Waiting,
     orders: Orders,
     ahead: Ahead,
+    kept: Kept,
+    defrag: Defrag,
     history: History,
 }
 
@@ -95,12 +99,15 @@ impl Planner {
             self.accounts.record(fleet, request, false);
             self.orders
                 .ask(request, self.accounts.queue(request), now_ms);
+            self.kept.ask(request);
         }
         report.hub_degraded = fleet.hub_degraded();
         let (mut running, pending): (Vec<&Request>, Vec<&Request>) =
             requests.iter().partition(|request| runs(request));
         running.sort_by(|a, b| turn(a).cmp(&turn(b)));
         let swaps = self.swap(fleet, &running, now_ms, &mut report.freed);
+        let opened = self.kept.renew_all(fleet, &self.book, now_ms);
+        report.freed.merge(opened);
         self.accounts.shares.advance(now_ms);
         self.accounts.divide(fleet, &self.policy);
         self.advance_orders(now_ms);
@@ -138,6 +145,12 @@ impl Planner {
         self.accounts.record(fleet, request, false);
         let queue = self.accounts.queue(request);
         self.orders.ask(request, queue, request.submitted_ms);
+        self.kept.ask(request);
+    }
+
+    /// A new leader begins: what its predecessor moved lately it does not know, so for an hour it moves nobody.
+    pub fn begin(&mut self, now_ms: i64) {
+        self.defrag.begin(now_ms);
     }
 
     /// A target found no node for the pods that it was given: others keep away from it for a while, where they have a choice.
@@ -163,6 +176,7 @@ impl Planner {
         self.accounts.forget(id);
         self.orders.forget(id);
         self.ahead.forget(id);
+        self.kept.forget(id);
     }
 
     /// Starts what waits: always the head of the queue with the strongest claim.
@@ -236,11 +250,16 @@ impl Planner {
             orders: &self.orders,
             now_ms,
         };
-        // Promises yield to a claim within a guarantee.
+        // Promises yield to a claim within a guarantee, and so do spares.
         let strong = !self.ahead.is_empty() && self.accounts.several() && {
             let asks = self.accounts.asks(request);
             self.accounts.shares.standing(queue, &asks) == Standing::Guaranteed
         };
+        let sure = !self.kept.is_empty() && self.accounts.several() && {
+            let asks = self.accounts.asks(request);
+            self.accounts.shares.is_guaranteed(queue, &asks)
+        };
+        let kept = self.kept.close(cycle.fleet, request, sure);
         let closed = !self.ahead.is_empty()
             && self
                 .ahead
@@ -249,7 +268,9 @@ impl Planner {
         if let Some(refusal) = &refusal {
             draft.refuse(&needs, refusal);
         }
-        let mut evictions = Vec::new();
+        let mut evictions = swapped
+            .as_ref()
+            .map_or_else(Vec::new, |swapped| swapped.evictions.clone());
         let claims = !hub_degraded && give_way::is_claimant(&needs, &draft);
         if claims
             && refusal.is_none()
@@ -263,15 +284,27 @@ impl Planner {
             let claim = give_way::Claim {
                 needs: &needs,
                 settled: &settled,
+                sure,
                 now_ms,
             };
-            let found = give_way::find(
-                cycle.fleet,
-                &self.book,
-                &self.orders,
-                &mut self.accounts,
-                &claim,
-            );
+            let moves = match refusal {
+                None => self.policy.moves_per_hour,
+                Some(_) => 0,
+            };
+            // Who only moves loses less than who gives way.
+            let moved = self
+                .defrag
+                .find(cycle.fleet, &self.book, &mut self.kept, &claim, moves);
+            let found = moved.or_else(|budget| {
+                let found = give_way::find(
+                    cycle.fleet,
+                    &self.book,
+                    &self.orders,
+                    &mut self.accounts,
+                    &claim,
+                );
+                found.map_err(|later| draft::earliest(later, budget))
+            });
             match found {
                 Ok(found) => {
                     draft = draft::draft(cycle.fleet, &needs, hub_degraded, now_ms);
@@ -296,10 +329,17 @@ impl Planner {
                 if start > now_ms {
                     cycle.report.wake_at(&request.id, start);
                 }
-            } else if closed {
+            } else if closed || kept {
                 let opened = draft::draft(cycle.fleet, &needs, hub_degraded, now_ms);
                 if !opened.added.is_empty() {
                     self.ahead.reserved(&mut draft);
+                } else if kept {
+                    self.kept.open(cycle.fleet);
+                    let opened = draft::draft(cycle.fleet, &needs, hub_degraded, now_ms);
+                    if !opened.added.is_empty() {
+                        self.kept.reserved(&mut draft);
+                    }
+                    self.kept.close(cycle.fleet, request, sure);
                 }
             }
             // What it lacks is counted without what is held for others.
@@ -312,9 +352,11 @@ impl Planner {
         let mut decision =
             write_out::write_out(cycle.fleet, &needs, draft, now_ms, &mut cycle.report.freed);
         self.ahead.open(cycle.fleet);
+        self.kept.open(cycle.fleet);
         if decision.parts.iter().any(|part| part.change == Change::New) {
             let opened = self.ahead.placed(&request.id, cycle.fleet);
             cycle.report.freed.merge(opened);
+            self.kept.placed(&request.id);
         }
         if let Some(swapped) = &swapped {
             swapped.mark(&mut decision);
@@ -350,7 +392,21 @@ impl Planner {
         let mut swaps = BTreeMap::new();
         for request in order.iter().filter(|request| swap::concerns(request)) {
             let needs = Needs::new(fleet, request);
-            if let Some(swapped) = swap::swap(fleet, &needs, now_ms, freed) {
+            if !swap::is_hit(fleet, &needs) {
+                continue;
+            }
+            self.kept.close(fleet, request, false);
+            let mut found = swap::swap(fleet, &needs, now_ms, freed);
+            if found.as_ref().is_some_and(Swapped::lacks) {
+                // Who uses its spare nodes in the meantime leaves them. A new leader has yet to see which they are.
+                freed.merge(self.kept.renew(fleet, &self.book, &request.id));
+                let guests = self.kept.clear(fleet, &self.book, &request.id);
+                if !guests.is_empty() {
+                    found = found.map(|one| swap::again(fleet, one, &guests, now_ms, freed));
+                }
+            }
+            self.kept.open(fleet);
+            if let Some(swapped) = found {
                 self.book.ask(&swapped.request);
                 swaps.insert(request.id.clone(), swapped);
             }
@@ -383,8 +439,11 @@ impl Planner {
     }
 
     /// A decision is made.
-    fn settle(&mut self, cycle: &mut Cycle<'_>, decision: Decision) {
+    fn settle(&mut self, cycle: &mut Cycle<'_>, mut decision: Decision) {
         self.book.decide(&decision);
+        let opened = self.kept.settle(cycle.fleet, &self.book, &decision);
+        cycle.report.freed.merge(opened);
+        self.kept.tell(&mut decision);
         if let Some(booked) = self.book.get(&decision.id) {
             self.orders.decide(&decision, &booked.request, cycle.now_ms);
             self.waiting.note(&booked.request, &decision);

@@ -53,6 +53,8 @@ pub struct Request {
     pub scoring: Scoring,
     /// Names of the data that it reads.
     pub data: BTreeSet<String>,
+    /// Nodes of its domain that are kept for hot swap.
+    pub spares: i64,
     /// Queue; empty: under the root.
     pub queue: String,
     /// Higher goes first.
@@ -184,6 +186,7 @@ impl Default for Request {
             packing: None,
             scoring: Scoring::default(),
             data: BTreeSet::new(),
+            spares: 0,
             queue: String::new(),
             priority: 0,
             submitted_ms: 0,

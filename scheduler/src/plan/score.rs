@@ -1,7 +1,7 @@
 //! What speaks for a candidate, in numbers, and how they compare.
 //!
 //! ```text
-//! Numbers of each candidate -> [topology, faults unless named] -> tiers of the Placement -> the documented order -> name
+//! Numbers of each candidate -> [topology, faults unless named; spares, idle devices] -> tiers of the Placement -> the documented order -> name
 //! ```
 //!
 //! Inside a tier of several dimensions each number counts in millionths of the largest among the candidates, times its weight: a place that
@@ -26,6 +26,8 @@ pub(super) struct Numbers {
     pub(super) topology: i64,
     /// Soft taints of the target, then what went wrong there lately.
     pub(super) faults: i64,
+    /// Spare nodes that it asks for and the domain has not.
+    pub(super) spares: i64,
     /// Pods that would be on nodes with devices that they do not ask for. No Placement weighs this: GPUs are never cheap enough.
     pub(super) astray: i64,
     /// Packing: copies left over; spreading: the same, negative.
@@ -40,7 +42,7 @@ pub(super) struct Numbers {
 /// How good a candidate is among others; smaller is better.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank {
-    head: [i64; 3],
+    head: [i64; 4],
     tiers: Vec<i128>,
     rest: Numbers,
 }
@@ -52,6 +54,7 @@ pub(super) fn ranks(scoring: &Scoring, candidates: &[Numbers]) -> Vec<Rank> {
         head: [
             unless_named(Dimension::Topology, one.topology),
             unless_named(Dimension::Faults, one.faults),
+            one.spares,
             one.astray,
         ],
         tiers: Vec::new(),

@@ -3,7 +3,7 @@
 use super::gang::{Ask, nodes_within};
 use super::needs::Needs;
 use super::score::Numbers;
-use super::tree::{Level, Numbering};
+use super::tree::{self, Level, Numbering};
 use crate::fleet::{Fleet, NOWHERE, Target, TargetName};
 
 /// A target as a gang sees it.
@@ -15,6 +15,8 @@ pub(super) struct Seen<'a> {
     copies: Vec<Vec<i64>>,
     /// Copies of the leading role on nodes that are not to be avoided.
     proper: Vec<i64>,
+    /// The domain in which its spares would be, where it asks for some.
+    around: Option<Level>,
 }
 
 /// What one domain holds, each role as if it were alone.
@@ -75,6 +77,7 @@ impl<'a> Seen<'a> {
             nodes,
             copies,
             proper,
+            around: around(fleet, needs),
         })
     }
 
@@ -159,6 +162,54 @@ impl<'a> Seen<'a> {
             topology: width.and_then(|one| i64::try_from(one).ok()).unwrap_or(0),
             ..Numbers::of_target(needs, self.name, self.target, &ask.wants)
         };
-        numbers.with_room(needs, want, copies, room.proper)
+        Numbers {
+            spares: self.spares_lacking(needs, level, room.number, want),
+            ..numbers.with_room(needs, want, copies, room.proper)
+        }
     }
+
+    /// Spare nodes that would be missing beside a gang in a domain, as if its leading role were alone and filled its nodes.
+    fn spares_lacking(&self, needs: &Needs<'_>, level: &Level, number: usize, want: i64) -> i64 {
+        let Some(around) = &self.around else {
+            return 0;
+        };
+        let wide = if tree::at_least_as_wide(level, around) {
+            level
+        } else {
+            around
+        };
+        let inside = self.nodes_of(level, number);
+        let numbering = Numbering::new(wide, self.target);
+        let whole = inside.first().map(|node| numbering.of(*node));
+        let near = self
+            .nodes
+            .iter()
+            .filter(|node| Some(numbering.of(**node)) == whole);
+        let copies = |node: &usize| self.copies.get(needs.leading()).map_or(0, |all| all[*node]);
+        let mut own: Vec<i64> = inside.iter().map(copies).collect();
+        own.sort_unstable_by(|a, b| b.cmp(a));
+        let mut left = want;
+        let used = own.iter().take_while(|copies| {
+            let more = left > 0;
+            left -= **copies;
+            more
+        });
+        let used = used.count();
+        let each = own.first().copied().unwrap_or(0).min(want);
+        let fit = near.filter(|node| copies(node) >= each).count();
+        let spare = i64::try_from(fit.saturating_sub(used)).unwrap_or(i64::MAX);
+        (needs.request.spares - spare).max(0)
+    }
+}
+
+/// The level of the domain in which spares would be.
+fn around(fleet: &Fleet, needs: &Needs<'_>) -> Option<Level> {
+    let request = needs.request;
+    let asked = || {
+        request
+            .topology
+            .as_ref()
+            .map(|one| tree::asked(fleet.levels(), one))
+    };
+    (request.spares > 0).then(|| asked().unwrap_or(Level::Target))
 }

@@ -15,11 +15,13 @@ use placement_api::reason::Reason;
 use super::draft::Draft;
 use super::fill::{Pick, extend, fill};
 use super::gang::{Within, nodes_within};
+use super::give_way::{Eviction, Yield};
 use super::needs::Needs;
+use super::stand_in::hand_on;
 use super::tree::Level;
 use super::why::findings;
 use super::{Change, Current, Decision, Outcome, Request, eligible, reserve, spread, words};
-use crate::fleet::{Event, Fleet, HOSTNAME, Target, TargetName, TargetState};
+use crate::fleet::{Event, Fleet, HOSTNAME, Target, TargetName, TargetState, WorkloadId};
 
 /// What became of the lost nodes of one workload.
 #[derive(Clone, Debug)]
@@ -30,6 +32,8 @@ pub(super) struct Swapped {
     replaced: BTreeMap<TargetName, String>,
     /// What has no replacement yet.
     missing: Vec<Missing>,
+    /// Who used its spare nodes and leaves them.
+    pub(super) evictions: Vec<Eviction>,
 }
 
 #[derive(Clone, Debug)]
@@ -52,6 +56,78 @@ pub(super) fn concerns(request: &Request) -> bool {
     parts.any(|part| !part.evicting && !part.nodes.is_empty())
 }
 
+/// Whether a workload has lost nodes that can be replaced.
+pub(super) fn is_hit(fleet: &Fleet, needs: &Needs<'_>) -> bool {
+    swappable(needs) && {
+        let mut parts = needs.request.current.iter();
+        parts.any(|part| {
+            standing(fleet, needs, part).is_some_and(|there| !lost(needs, there, part).is_empty())
+        })
+    }
+}
+
+fn swappable(needs: &Needs<'_>) -> bool {
+    let request = needs.request;
+    needs.named && !request.finished && !request.suspended && request.blocked.is_none()
+}
+
+/// The target of a part on named nodes that stays there.
+fn standing<'a>(fleet: &'a Fleet, needs: &Needs<'_>, part: &Current) -> Option<&'a Target> {
+    if part.evicting || part.nodes.is_empty() {
+        return None;
+    }
+    let target = fleet.target(part.target.as_str())?;
+    // What is reported of a lost target is old, and from a drained one everything leaves anyway.
+    let stays = matches!(target.state, TargetState::Ready | TargetState::Cordoned);
+    (stays && eligible::driven_away(needs.request, target).is_none()).then_some(target)
+}
+
+/// Swaps again what was missing, on nodes that these workloads have handed on. Those whose room is not used get it back.
+pub(super) fn again(
+    fleet: &mut Fleet,
+    first: Swapped,
+    guests: &[WorkloadId],
+    now_ms: i64,
+    freed: &mut Event,
+) -> Swapped {
+    let request = first.request.clone();
+    let needs = Needs::new(fleet, &request);
+    let Some(mut second) = swap(fleet, &needs, now_ms, freed) else {
+        return first;
+    };
+    let used = |target: &TargetName, node: &str| {
+        let on = |request: &Request| {
+            let mut parts = request.current.iter().filter(|part| part.target == *target);
+            parts.any(|part| part.nodes.iter().any(|share| share.name == node))
+        };
+        on(&second.request) && !on(&request)
+    };
+    let mut evictions = Vec::new();
+    for guest in guests {
+        let mut targets = fleet.holders(guest).into_iter();
+        let leaves = targets.any(|name| {
+            let target = fleet.target(name.as_str());
+            let hold = target.and_then(|target| target.held(guest));
+            let mut shares = hold.into_iter().flat_map(|hold| &hold.claimed);
+            shares.any(|share| used(&name, share.node.as_str()))
+        });
+        if leaves {
+            evictions.push(Eviction {
+                victim: guest.clone(),
+                reason: Reason::ReclaimedByEntitledQueue,
+                what: Yield::Everything,
+            });
+        } else {
+            hand_on(fleet, guest, false);
+        }
+    }
+    second.evictions = evictions;
+    for (target, message) in first.replaced {
+        second.replaced.entry(target).or_insert(message);
+    }
+    second
+}
+
 /// Replaces the lost nodes of a workload. `None`: it has lost none.
 pub(super) fn swap(
     fleet: &mut Fleet,
@@ -60,22 +136,14 @@ pub(super) fn swap(
     freed: &mut Event,
 ) -> Option<Swapped> {
     let request = needs.request;
-    if !needs.named || request.finished || request.suspended || request.blocked.is_some() {
+    if !swappable(needs) {
         return None;
     }
     let mut swapped: Option<Swapped> = None;
     for (position, part) in request.current.iter().enumerate() {
-        if part.evicting || part.nodes.is_empty() {
-            continue;
-        }
-        let Some(target) = fleet.target(part.target.as_str()) else {
+        let Some(target) = standing(fleet, needs, part) else {
             continue;
         };
-        // What is reported of a lost target is old, and from a drained one everything leaves anyway.
-        let stays = matches!(target.state, TargetState::Ready | TargetState::Cordoned);
-        if !stays || eligible::driven_away(request, target).is_some() {
-            continue;
-        }
         let lost = lost(needs, target, part);
         if lost.is_empty() {
             continue;
@@ -84,6 +152,7 @@ pub(super) fn swap(
             request: request.clone(),
             replaced: BTreeMap::new(),
             missing: Vec::new(),
+            evictions: Vec::new(),
         });
         let wants = by_role(needs, lost.iter().map(|one| &one.share));
         let found = replacement(fleet, needs, target, part, &lost, &wants);
@@ -125,6 +194,11 @@ pub(super) fn swap(
 }
 
 impl Swapped {
+    /// Whether something has no replacement.
+    pub(super) fn lacks(&self) -> bool {
+        !self.missing.is_empty()
+    }
+
     /// Says in the decision that was made about the rest what was swapped and what is missing.
     pub(super) fn mark(&self, decision: &mut Decision) {
         for (target, message) in &self.replaced {
@@ -255,7 +329,7 @@ fn replacement(
 }
 
 /// Domains around the pinned nodes from the narrowest to the widest that is allowed.
-fn rings(
+pub(super) fn rings(
     fleet: &Fleet,
     needs: &Needs<'_>,
     target: &Target,

@@ -160,6 +160,7 @@ fn request(scenario: &Scenario, workload: &WorkloadSpec) -> Request {
         packing: Some(workload.packing),
         scoring: workload.scoring.clone(),
         data: workload.data.iter().cloned().collect(),
+        spares: workload.spares,
         queue: workload.queue.clone().unwrap_or_default(),
         priority: workload.priority,
         submitted_ms: workload.submitted_ms,

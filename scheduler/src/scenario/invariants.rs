@@ -66,6 +66,18 @@ pub(super) fn sticks(settled: &World) -> Result<(), String> {
     })
 }
 
+/// Defragmentation moves at most what it is allowed; no time passes between rounds.
+pub(super) fn budget(scenario: &Scenario, rounds: &[Round]) -> Result<(), String> {
+    let evicted = rounds.iter().flat_map(|round| round.evicted.values());
+    let moves = evicted.filter(|one| one.reason == Reason::Defragmented);
+    let count = i64::try_from(moves.count()).unwrap_or(i64::MAX);
+    if count > scenario.config.defragment {
+        let most = scenario.config.defragment;
+        return Err(format!("{count} moves were made and {most} are allowed"));
+    }
+    Ok(())
+}
+
 /// Everybody once, room, gangs, and places that may be used.
 pub(super) fn sound(scenario: &Scenario, before: &World, round: &Round) -> Result<(), String> {
     once(scenario, round)?;

@@ -89,6 +89,7 @@ pub fn simulate(scenario: &Scenario, micros: &mut dyn FnMut() -> u64) -> Result<
             invariants::sticks(&world).map_err(broken)?;
         }
         outcome.rounds.push(round);
+        invariants::budget(scenario, &outcome.rounds).map_err(broken)?;
     }
     if let Some(last) = outcome.rounds.last() {
         outcome.metrics = metrics::metrics(scenario, last);

@@ -186,6 +186,8 @@ pub struct WorkloadSpec {
     pub scoring: Scoring,
     /// Names of the data that it reads.
     pub data: Vec<String>,
+    /// Nodes that are kept beside its own.
+    pub spares: i64,
     /// What happens when its target is lost.
     pub failover: FailoverMode,
     /// Since the last renewal of the target's lease.

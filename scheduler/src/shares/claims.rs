@@ -170,7 +170,7 @@ impl Shares {
     }
 
     /// Within the guarantee of the queue or of one above: in every resource that one names, and it names at least one of them.
-    fn is_guaranteed(&self, queue: QueueId, ask: &Ask) -> bool {
+    pub fn is_guaranteed(&self, queue: QueueId, ask: &Ask) -> bool {
         self.tree
             .path(queue)
             .filter(|one| *one != QueueTree::ROOT)

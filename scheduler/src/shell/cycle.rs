@@ -21,6 +21,7 @@ const VERDICTS: usize = 50;
 impl Model {
     /// Reserves what is already assigned, before anything is planned.
     pub(super) fn adopt_all(&mut self, now: Now) {
+        self.planner.begin(now.ms);
         let ids: Vec<WorkloadId> = self.entries.keys().cloned().collect();
         for id in &ids {
             if self

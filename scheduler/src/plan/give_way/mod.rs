@@ -25,7 +25,8 @@ use super::orders::Orders;
 use super::{Change, Decision, Explanation, Leaving, Outcome, Part, Step, eligible, tree, words};
 use crate::fleet::{Fleet, Share, TargetName, WorkloadId};
 
-pub(super) use victims::Yield;
+pub(super) use search::Region;
+pub(super) use victims::{Price, Yield, price, protected_until};
 
 /// Who gives way to the claimant.
 #[derive(Clone, Debug)]
@@ -56,6 +57,8 @@ pub(super) struct Claim<'a> {
     pub(super) needs: &'a Needs<'a>,
     /// Workloads that this cycle has decided about already.
     pub(super) settled: &'a dyn Fn(&WorkloadId) -> bool,
+    /// It is within a guarantee.
+    pub(super) sure: bool,
     pub(super) now_ms: i64,
 }
 
@@ -136,12 +139,12 @@ fn by_payer(all: Vec<victims::Candidate>) -> Vec<Vec<victims::Candidate>> {
 }
 
 /// Nodes by target among which room could be made: what is divided may be anywhere, a gang is in one domain.
-fn regions(
+pub(super) fn regions(
     fleet: &Fleet,
     needs: &Needs<'_>,
     targets: &[TargetName],
     now_ms: i64,
-) -> Vec<search::Region> {
+) -> Vec<Region> {
     let everywhere = needs.divides() || needs.request.gang_per_target.is_some();
     let nodes = |name: &TargetName| -> Vec<usize> {
         let count = fleet
@@ -242,6 +245,9 @@ fn message(claimant: &Needs<'_>, priority: i32, reason: Reason) -> String {
         }
         Reason::OverranEstimate => {
             format!("has run past its estimate; {name} was promised to start here now")
+        }
+        Reason::Defragmented => {
+            format!("moves to other nodes, so that {name} has its room in one piece")
         }
         Reason::ReplacedInTimeSlice => {
             format!(

@@ -17,7 +17,7 @@ use crate::plan::needs::SetNeed;
 const EXACT: usize = 10;
 
 /// Nodes by target.
-pub(super) type Region = Vec<(TargetName, Vec<usize>)>;
+pub(in crate::plan) type Region = Vec<(TargetName, Vec<usize>)>;
 
 /// What was chosen, by position of the candidate.
 pub(super) type Chosen = BTreeMap<usize, Yield>;

@@ -62,7 +62,7 @@ pub(super) struct Candidate {
 
 /// What it costs to evict one; less is better, the fields in the order of their weight.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Price {
+pub(in crate::plan) struct Price {
     pub(super) priority: i32,
     /// In a time slice: the later its turn, the less.
     pub(super) turn: i64,
@@ -70,6 +70,18 @@ pub(super) struct Price {
     pub(super) devices_ms: i128,
     /// The same for a thousandth of a CPU.
     pub(super) cpu_ms: i128,
+}
+
+impl Price {
+    /// What it costs to evict two.
+    pub(in crate::plan) fn plus(self, other: Self) -> Self {
+        Self {
+            priority: self.priority.max(other.priority),
+            turn: self.turn.max(other.turn),
+            devices_ms: self.devices_ms + other.devices_ms,
+            cpu_ms: self.cpu_ms + other.cpu_ms,
+        }
+    }
 }
 
 /// What a set of evictions costs; less is better, the fields in the order of their weight. To shrink costs nothing.
@@ -153,7 +165,7 @@ pub(super) fn candidates(
 }
 
 /// Until when a workload is inside its minimum run time.
-fn protected_until(request: &Request, now_ms: i64) -> Option<i64> {
+pub(in crate::plan) fn protected_until(request: &Request, now_ms: i64) -> Option<i64> {
     request
         .current
         .iter()
@@ -244,7 +256,7 @@ fn spare(request: &Request) -> BTreeMap<String, i64> {
 }
 
 /// Work since the start or the last save, over all that it has.
-fn price(fleet: &Fleet, request: &Request, now_ms: i64) -> Price {
+pub(in crate::plan) fn price(fleet: &Fleet, request: &Request, now_ms: i64) -> Price {
     let mut price = Price {
         priority: request.priority,
         turn: 0,

@@ -1,8 +1,10 @@
 //! Tests of the planner as a whole: tables of situations, and properties against a naive second implementation.
 
 mod build;
+mod defrag;
 mod devices;
 mod give_way;
+mod kept;
 mod oracle;
 mod properties;
 mod situations;

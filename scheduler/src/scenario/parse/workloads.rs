@@ -13,6 +13,8 @@ use crate::plan::Scoring;
 
 /// Most pods of one role.
 const MOST_PODS: i64 = 1_000_000;
+/// Most spare nodes of one gang.
+const MOST_SPARES: i64 = 1000;
 /// `after`, where the file says nothing.
 const AFTER_MS: i64 = 15 * 60_000;
 /// `after` of `Overlap`.
@@ -58,6 +60,7 @@ fn workload(
         "packing",
         "scoring",
         "data",
+        "spares",
         "failover",
         "after",
         "state",
@@ -175,6 +178,10 @@ fn workload(
             .unwrap_or(Packing::Pack),
         scoring: scoring(r, &f),
         data: names(r, f.get("data"), "[imagenet]"),
+        spares: f
+            .get("spares")
+            .and_then(|node| r.integer(&node, 0, MOST_SPARES))
+            .unwrap_or(0),
         failover,
         after_ms: after_ms.unwrap_or(after),
         stage,

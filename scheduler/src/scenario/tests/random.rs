@@ -21,7 +21,17 @@ struct Job {
     preemptible: bool,
     min_runtime: u32,
     runtime: Option<u32>,
+    spares: usize,
+    scoring: usize,
 }
+
+/// How jobs weigh places.
+const SCORINGS: [&str; 4] = [
+    "[]",
+    "[{cost: 1}]",
+    "[{topology: 1, cost: 2}, {blastRadius: 1}]",
+    "[{occupancy: 3, faults: 1, cost: 1, carbon: 9}]",
+];
 
 fn jobs() -> impl Strategy<Value = Vec<Job>> {
     let job = (
@@ -32,9 +42,10 @@ fn jobs() -> impl Strategy<Value = Vec<Job>> {
             0..90_u32,
             prop::option::of(1..600_u32),
         ),
+        (0..6_usize, 0..SCORINGS.len()),
     );
     let job = job.prop_map(
-        |((queue, priority, age, pods, gpus), (least, strategy, rack), rest)| Job {
+        |((queue, priority, age, pods, gpus), (least, strategy, rack), rest, more)| Job {
             queue,
             priority,
             age,
@@ -46,6 +57,8 @@ fn jobs() -> impl Strategy<Value = Vec<Job>> {
             preemptible: rest.0,
             min_runtime: rest.1,
             runtime: rest.2,
+            spares: more.0,
+            scoring: more.1,
         },
     );
     prop::collection::vec(job, 1..10)
@@ -58,9 +71,10 @@ fn text(
     state: usize,
     running: usize,
     guaranteed: (i64, i64),
+    moves: u32,
 ) -> String {
     let mut text = format!(
-        "name: random\nconfig: {{levels: [rack], rounds: 3}}\nqueues:\n- {{name: q0, guaranteed: {{gpu: {}}}}}\n- {{name: q1, weight: 2, limit: {{gpu: {}}}}}\n- {{name: q2, parent: q1}}\nfleet:\n",
+        "name: random\nconfig: {{levels: [rack], rounds: 3, defragment: {moves}}}\nqueues:\n- {{name: q0, guaranteed: {{gpu: {}}}}}\n- {{name: q1, weight: 2, limit: {{gpu: {}}}}}\n- {{name: q2, parent: q1}}\nfleet:\n",
         guaranteed.0, guaranteed.1
     );
     let states = ["Ready", "Ready", "Cordoned", "Draining"];
@@ -70,7 +84,11 @@ fn text(
         } else {
             "Ready"
         };
-        let _infallible = write!(text, "- target: {target}\n  state: {state}\n  nodes:\n");
+        let _infallible = write!(
+            text,
+            "- target: {target}\n  state: {state}\n  cost: {{gpu: {count}}}\n  carbonIntensity: {}\n  nodes:\n",
+            9 - count
+        );
         for node in 0..count {
             let _infallible = writeln!(
                 text,
@@ -95,6 +113,10 @@ fn text(
         if let Some(least) = job.least.filter(|_| strategy != "Duplicate") {
             let _infallible = write!(text, ", minCount: {least}");
         }
+        if job.spares < 3 && strategy == "Gang" {
+            let _infallible = write!(text, ", spares: {}", job.spares);
+        }
+        let _infallible = write!(text, ", scoring: {}", SCORINGS[job.scoring]);
         if let Some(runtime) = job.runtime {
             let _infallible = write!(text, ", runtime: {runtime}m");
         }
@@ -126,8 +148,9 @@ proptest! {
         state in 0..4_usize,
         running in 0..8_usize,
         guaranteed in (0..17_i64, 0..33_i64),
+        moves in 0..4_u32,
     ) {
-        let text = text(&jobs, nodes, state, running, guaranteed);
+        let text = text(&jobs, nodes, state, running, guaranteed, moves);
         let scenario = parse("random.yaml", &text).map_err(|problems| TestCaseError::fail(format!("{problems}\n{text}")))?;
         if let Err(broken) = simulate(&scenario, &mut || 0) {
             prop_assert!(false, "{broken}\n{text}");
