@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use placement_api::quantity::ResourceVector;
+use placement_api::devices::PARTS;
 
-use super::{Policy, Request};
-use crate::fleet::{Fleet, PRODUCT_LABELS, Target, TargetState, WorkloadId, is_extended};
+use super::{Policy, Request, consumed};
+use crate::fleet::{Fleet, TargetState, WorkloadId, is_extended};
 use crate::shares::{
     Ask, Capacity, ProductCapacity, QueueId, QueueTree, Refusal, Shares, Standing,
 };
@@ -65,7 +65,7 @@ impl Accounts {
     }
 
     /// Takes in what a workload has and wants. `hopeless`: nothing in the fleet could ever hold what it wants.
-    pub(super) fn record(&mut self, fleet: &Fleet, request: &Request, hopeless: bool) {
+    pub(super) fn record(&mut self, fleet: &mut Fleet, request: &Request, hopeless: bool) {
         self.forget(&request.id);
         if request.finished || request.pod_sets.is_empty() {
             return;
@@ -200,38 +200,22 @@ fn ask(request: &Request, pods: &[(usize, i64)], shares: &mut Shares) -> Ask {
     let mut sum = Ask::default();
     for (index, count) in pods.iter().filter(|(_, count)| *count > 0) {
         let set = &request.pod_sets[*index];
-        let product = PRODUCT_LABELS
-            .iter()
-            .find_map(|label| set.node_selector.get(*label));
-        let one = of_pod(&set.requests, product.map(String::as_str), shares);
+        let devices = consumed::anywhere(&set.requests, &set.node_selector);
+        let one = shares.ask(&set.requests, &devices);
         sum = sum.plus(&one.times(*count));
     }
     sum
 }
 
-fn of_pod(requests: &ResourceVector, product: Option<&str>, shares: &mut Shares) -> Ask {
-    let devices: i64 = requests
-        .iter()
-        .filter(|(name, _)| is_extended(name))
-        .map(|(_, amount)| amount)
-        .sum();
-    let products: BTreeMap<String, i64> = product
-        .filter(|_| devices > 0)
-        .map(|product| (product.to_owned(), devices))
-        .into_iter()
-        .collect();
-    shares.ask(requests, &products)
-}
-
 /// What its parts use, and what those on lost targets would need.
-fn used(fleet: &Fleet, request: &Request, shares: &mut Shares) -> (Ask, Ask) {
+fn used(fleet: &mut Fleet, request: &Request, shares: &mut Shares) -> (Ask, Ask) {
     let (mut uses, mut lost) = (Ask::default(), Ask::default());
     for part in request.current.iter().filter(|part| !part.evicting) {
-        let target = fleet.target(part.target.as_str());
         for (name, count) in &part.counts {
             let Some(set) = request.pod_set(name) else {
                 continue;
             };
+            let need = fleet.device_need(&set.requests, &set.claims);
             let mut left = *count;
             let mut sum = Ask::default();
             for share in part
@@ -239,13 +223,19 @@ fn used(fleet: &Fleet, request: &Request, shares: &mut Shares) -> (Ask, Ask) {
                 .iter()
                 .filter(|share| share.pod_set == *name || share.pod_set.is_empty())
             {
-                let product = target.and_then(|target| product_on(target, &share.name));
-                let one = of_pod(&set.requests, product, shares);
+                let target = fleet.target(part.target.as_str());
+                let devices = match target.and_then(|target| target.node(&share.name)) {
+                    Some(node) => consumed::on_node(&set.requests, need.as_deref(), node),
+                    None => consumed::anywhere(&set.requests, &set.node_selector),
+                };
+                let one = shares.ask(&set.requests, &devices);
                 let pods = share.pods.min(left);
                 sum = sum.plus(&one.times(pods));
                 left -= pods;
             }
-            sum = sum.plus(&of_pod(&set.requests, None, shares).times(left));
+            let devices = consumed::anywhere(&set.requests, &set.node_selector);
+            sum = sum.plus(&shares.ask(&set.requests, &devices).times(left));
+            let target = fleet.target(part.target.as_str());
             if target.is_some_and(|target| target.state == TargetState::Lost) {
                 lost = lost.plus(&sum);
             } else {
@@ -256,11 +246,7 @@ fn used(fleet: &Fleet, request: &Request, shares: &mut Shares) -> (Ask, Ask) {
     (uses, lost)
 }
 
-fn product_on<'a>(target: &'a Target, node: &str) -> Option<&'a str> {
-    target.node(node).and_then(crate::fleet::Node::product)
-}
-
-/// All of the Ready targets, and what runs on those that take nothing new.
+/// All of the Ready targets, and what runs on those that take nothing new. Devices are physical ones.
 fn capacity(fleet: &Fleet, policy: &Policy) -> Capacity {
     let mut capacity = Capacity::default();
     for (_, target) in fleet.targets() {
@@ -279,23 +265,31 @@ fn capacity(fleet: &Fleet, policy: &Policy) -> Capacity {
                 node.in_use()
             };
             let amounts = fleet.resources().vector(&there);
-            let devices: Vec<(&str, i64)> = amounts
-                .iter()
-                .filter(|(name, amount)| is_extended(name) && *amount > 0)
-                .collect();
-            if let (Some(product), Some((resource, _))) = (node.product(), devices.first()) {
-                let entry = capacity
-                    .products
-                    .entry(product.to_owned())
-                    .or_insert_with(|| ProductCapacity {
-                        resource: (*resource).to_owned(),
-                        devices: 0,
-                        throughput: policy.throughput_of(product),
-                        memory_mib: node.device_memory_mib(),
-                    });
-                entry.devices += devices.iter().map(|(_, amount)| amount).sum::<i64>();
+            let parts = consumed::of_node(&amounts, node, all);
+            for (device, parts) in &parts {
+                let Some(product) = &device.product else {
+                    continue;
+                };
+                let entry =
+                    capacity
+                        .products
+                        .entry(product.clone())
+                        .or_insert_with(|| ProductCapacity {
+                            resource: device.resource.clone(),
+                            devices: 0,
+                            throughput: policy.throughput_of(product),
+                            memory_mib: node.device_memory_mib(),
+                        });
+                entry.devices += parts / PARTS;
             }
-            for (name, amount) in amounts.iter() {
+            let devices = consumed::summed(&parts).resources;
+            let others = amounts
+                .iter()
+                .filter(|(name, _)| !devices.contains_key(*name));
+            let counted = devices
+                .iter()
+                .map(|(name, parts)| (name.as_str(), parts / PARTS));
+            for (name, amount) in others.chain(counted) {
                 let sum = capacity.resources.get(name) + amount.max(0);
                 capacity.resources.set(name, sum);
             }
