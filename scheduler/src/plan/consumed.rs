@@ -9,6 +9,7 @@ use placement_api::devices::{
 use placement_api::quantity::ResourceVector;
 use placement_api::selector::Labels;
 
+use super::closed::is_said;
 use crate::fleet::{DeviceNeed, Node, PRODUCT_LABELS, Physical, is_extended};
 use crate::shares::Devices;
 
@@ -28,9 +29,37 @@ pub(super) fn on_node(
     summed(&parts)
 }
 
-/// What one pod takes, as far as it can be told before its node is known: a product where the pods can be on that one alone, and of
-/// claims only what counts by class.
-pub(super) fn anywhere(requests: &ResourceVector, selector: &Labels) -> Devices {
+/// What one pod takes at least, before its node is known: a product only where it can be on that one alone. `kinds` has a node of each kind of
+/// devices.
+pub(super) fn anywhere(
+    requests: &ResourceVector,
+    selector: &Labels,
+    need: Option<&DeviceNeed>,
+    kinds: &[Node],
+) -> Devices {
+    let selected = |node: &&Node| {
+        let mut labels = selector.iter().filter(|(key, _)| is_said(key));
+        labels.all(|(key, value)| node.labels.get(key) == Some(value))
+    };
+    let by_name = by_name(requests, selector);
+    let found = kinds
+        .iter()
+        .filter(selected)
+        .map(|node| on_node(requests, need, node));
+    // A kind that has none of the devices is none of its places.
+    let all = found.filter(|there| there.resources.len() >= by_name.resources.len().max(1));
+    let mut least: Option<Devices> = None;
+    for there in all {
+        least = Some(match least {
+            None => there,
+            Some(least) => least.lower(&there),
+        });
+    }
+    least.unwrap_or(by_name)
+}
+
+/// What one pod takes by what it says itself: a product where its selector names that.
+pub(super) fn by_name(requests: &ResourceVector, selector: &Labels) -> Devices {
     summed(&by_names(requests, selector, |_| false))
 }
 

@@ -11,6 +11,7 @@
 mod accounts;
 mod ahead;
 mod book;
+mod closed;
 mod consumed;
 mod decision;
 mod devices;

@@ -52,6 +52,21 @@ impl Devices {
         }
     }
 
+    /// Of each resource and product that both have, the less.
+    #[must_use]
+    pub fn lower(&self, other: &Self) -> Self {
+        let lower = |a: &BTreeMap<String, i64>, b: &BTreeMap<String, i64>| {
+            let both = a
+                .iter()
+                .filter_map(|(name, a)| Some((name, a, b.get(name)?)));
+            both.map(|(name, a, b)| (name.clone(), *a.min(b))).collect()
+        };
+        Self {
+            resources: lower(&self.resources, &other.resources),
+            products: lower(&self.products, &other.products),
+        }
+    }
+
     /// Adds another so many times.
     pub fn add(&mut self, other: &Self, times: i64) {
         let add = |sums: &mut BTreeMap<String, i64>, more: &BTreeMap<String, i64>| {
@@ -83,6 +98,13 @@ pub(super) struct Dim {
     pub(super) grain: i128,
     /// Grains by which a comparison may be off.
     pub(super) slack: i128,
+}
+
+impl Dim {
+    /// Whether it counts devices.
+    pub(super) fn is_device(&self) -> bool {
+        self.grain == i128::from(PARTS)
+    }
 }
 
 impl Ask {

@@ -29,6 +29,11 @@ impl NodeDevices {
             .is_ok()
     }
 
+    /// Whether it has the same devices, taken or not.
+    pub(crate) fn is_laid_out_like(&self, other: &Self) -> bool {
+        self.layout == other.layout
+    }
+
     /// How many physical devices without taint there are.
     pub(crate) fn physical(&self) -> BTreeMap<Physical, i64> {
         let mut found: BTreeMap<Physical, i64> = BTreeMap::new();
