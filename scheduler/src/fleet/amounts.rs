@@ -10,6 +10,8 @@ use placement_api::resources::{CPU, MEMORY, PODS};
 pub(crate) const UNLIMITED: i64 = i64::MAX / 4;
 /// Number of the resource `cpu`.
 pub(crate) const CPU_TIME: usize = 0;
+/// Number of the resource `memory`.
+pub(crate) const MEMORY_BYTES: usize = 1;
 /// Number of the resource `pods`.
 pub(crate) const POD_SLOTS: usize = 2;
 
@@ -26,7 +28,11 @@ pub struct Amounts(Vec<i64>);
 
 /// What one pod asks: numbers and positive amounts, by number.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Demand(Vec<(usize, i64)>);
+pub struct Demand {
+    list: Vec<(usize, i64)>,
+    /// Thousandths of one device of this number.
+    pub(super) share: Option<(usize, i64)>,
+}
 
 impl Default for Resources {
     fn default() -> Self {
@@ -76,7 +82,7 @@ impl Resources {
             .collect();
         list.push((POD_SLOTS, 1));
         list.sort_unstable();
-        Demand(list)
+        Demand { list, share: None }
     }
 
     /// Back to names, without what is not counted.
@@ -115,6 +121,12 @@ impl Amounts {
                     .saturating_add(amount.saturating_mul(times)),
             );
         }
+    }
+
+    /// The amounts up to the last that is not zero.
+    pub(crate) fn trimmed(&self) -> Vec<i64> {
+        let end = self.0.iter().rposition(|amount| *amount != 0);
+        self.0[..end.map_or(0, |last| last + 1)].to_vec()
     }
 
     /// Adds all amounts of another.
@@ -173,20 +185,33 @@ impl Amounts {
 impl Demand {
     /// Numbers and amounts.
     pub fn iter(&self) -> impl Iterator<Item = (usize, i64)> + '_ {
-        self.0.iter().copied()
+        self.list.iter().copied()
     }
 
     /// The amount of one resource.
     pub fn get(&self, number: usize) -> i64 {
-        self.0
+        self.list
             .iter()
             .find(|(have, _)| *have == number)
             .map_or(0, |(_, amount)| *amount)
     }
 
-    /// How many copies `free` holds.
+    /// The share of a device, in thousandths, with the number of the resource.
+    pub fn share(&self) -> Option<(usize, i64)> {
+        self.share
+    }
+
+    /// How many copies `free` holds; shares sit on wholly free devices.
     pub fn copies_in(&self, free: &Amounts) -> i64 {
-        self.0
+        let devices = self.share.map_or(i64::MAX, |(number, thousandths)| {
+            free.get(number).max(0) * (super::fractions::WHOLE / thousandths)
+        });
+        self.copies_beside_share(free).min(devices)
+    }
+
+    /// How many copies `free` holds, the share left out.
+    pub(super) fn copies_beside_share(&self, free: &Amounts) -> i64 {
+        self.list
             .iter()
             .map(|(number, amount)| free.get(*number) / amount)
             .min()
@@ -197,10 +222,23 @@ impl Demand {
     /// The resource of which `free` holds the fewest copies.
     pub fn scarcest_in(&self, free: &Amounts) -> usize {
         let copies = |(number, amount): &&(usize, i64)| (free.get(*number) / amount, *number);
-        self.0
+        if let Some((number, _)) = self.share
+            && self.copies_beside_share(free) > 0
+        {
+            return number;
+        }
+        self.list
             .iter()
             .min_by_key(copies)
             .map_or(POD_SLOTS, |(number, _)| *number)
+    }
+
+    /// Adds an amount of a resource.
+    pub(super) fn put(&mut self, number: usize, amount: i64) {
+        match self.list.binary_search_by_key(&number, |(have, _)| *have) {
+            Ok(position) => self.list[position].1 += amount,
+            Err(position) => self.list.insert(position, (number, amount)),
+        }
     }
 }
 

@@ -31,6 +31,7 @@ impl Fleet {
             .collect();
         target.domains = domains(&self.levels, &target.nodes);
         target.recount();
+        self.index.touch(name, None);
         let mut event = changes(&before, &target.nodes, &self.resources, name);
         if !same_kinds {
             event.merge(Event::target(name));
@@ -42,6 +43,7 @@ impl Fleet {
     pub fn serve_everything(&mut self, name: &TargetName) {
         if let Some(target) = self.targets.get_mut(name) {
             target.served = None;
+            self.index.touch(name, None);
         }
     }
 }
@@ -155,6 +157,7 @@ impl Target {
         for node in &mut self.nodes {
             node.assumed = Amounts::default();
             node.claimed = Amounts::default();
+            node.open.clear();
             node.passed_on = Amounts::default();
         }
         let holds = std::mem::take(&mut self.holds);

@@ -11,8 +11,10 @@
 
 mod amounts;
 mod event;
+mod fractions;
 mod hold;
 mod ids;
+mod index;
 mod inventory;
 mod target;
 mod topology;
@@ -24,10 +26,11 @@ use placement_api::selector::{LabelSelector, Labels};
 use placement_api::toleration::Taint;
 
 pub use amounts::{Amounts, Demand, Resources, is_extended};
-pub(crate) use amounts::{CPU_TIME, UNLIMITED};
+pub(crate) use amounts::{CPU_TIME, MEMORY_BYTES, UNLIMITED};
 pub use event::Event;
 pub use hold::Share;
 pub use ids::{NodeName, TargetName, WorkloadId};
+pub(crate) use index::{Index, Kind, Slot, State};
 pub use target::{Node, Target, TargetState};
 pub(crate) use topology::NOWHERE;
 
@@ -40,6 +43,8 @@ pub const DEFAULT_LEVELS: [&str; 4] = [
     "topology.kubernetes.io/rack",
     "nvidia.com/gpu.clique",
 ];
+/// The device of which pods may ask shares.
+pub(crate) const SHARED_DEVICE: &str = "nvidia.com/gpu";
 /// The last level: one node.
 pub const HOSTNAME: &str = "kubernetes.io/hostname";
 
@@ -49,9 +54,13 @@ pub struct Fleet {
     targets: BTreeMap<TargetName, Target>,
     locations: BTreeMap<String, LabelSelector>,
     levels: Vec<String>,
+    /// Targets that are lost.
+    lost: usize,
     resources: Resources,
     /// Targets on which a workload has something reserved.
     holders: BTreeMap<WorkloadId, BTreeSet<TargetName>>,
+    /// Nodes by what is free on them.
+    index: Index,
 }
 
 impl Default for Fleet {
@@ -60,8 +69,10 @@ impl Default for Fleet {
             targets: BTreeMap::new(),
             locations: BTreeMap::new(),
             levels: DEFAULT_LEVELS.map(str::to_owned).to_vec(),
+            lost: 0,
             resources: Resources::default(),
             holders: BTreeMap::new(),
+            index: Index::default(),
         }
     }
 }
@@ -84,6 +95,8 @@ impl Fleet {
     ) -> Event {
         let target = self.targets.entry(name.clone()).or_default();
         let same = target.labels == labels && target.taints == taints && target.state == state;
+        let lost = |state: TargetState| usize::from(state == TargetState::Lost);
+        self.lost = self.lost - lost(target.state) + lost(state);
         target.labels = labels;
         target.taints = taints;
         target.state = state;
@@ -91,6 +104,7 @@ impl Fleet {
         if same {
             Event::nothing()
         } else {
+            self.index.touch(name, None);
             Event::target(name)
         }
     }
@@ -103,6 +117,8 @@ impl Fleet {
         for id in target.holds.keys() {
             self.forget_holder(id, name);
         }
+        self.lost -= usize::from(target.state == TargetState::Lost);
+        self.index.touch(name, None);
         Event::target(name)
     }
 
@@ -112,6 +128,7 @@ impl Fleet {
             return Event::nothing();
         }
         self.locations = locations;
+        self.index.forget_orders();
         Event::everything()
     }
 
@@ -129,6 +146,22 @@ impl Fleet {
             target.domains = topology::domains(&self.levels, &target.nodes);
         }
         Event::everything()
+    }
+
+    /// The nodes by what is free on them, as they are now.
+    pub(crate) fn index(&mut self) -> &Index {
+        self.index.sync(&self.targets, &self.resources);
+        &self.index
+    }
+
+    /// The index as it was when [`Self::index`] was last asked.
+    pub(crate) fn indexed(&self) -> &Index {
+        &self.index
+    }
+
+    /// How many targets there are.
+    pub fn target_count(&self) -> usize {
+        self.targets.len()
     }
 
     /// All targets, by name.
@@ -191,9 +224,25 @@ impl Fleet {
         self.resources.demand(requests)
     }
 
+    /// The same with so many thousandths of one `nvidia.com/gpu`.
+    pub(crate) fn demand_with_share(
+        &mut self,
+        requests: &ResourceVector,
+        share_milli: i64,
+    ) -> Demand {
+        let demand = self.resources.demand(requests);
+        if share_milli <= 0 {
+            return demand;
+        }
+        demand.with_share(self.resources.number(SHARED_DEVICE), share_milli)
+    }
+
     /// Whether most targets (at least two and more than half) were lost within [`MASS_LOSS_WINDOW_MS`]: then the fault is
     /// the hub's and nothing may move.
     pub fn hub_degraded(&self) -> bool {
+        if self.lost < 2 {
+            return false;
+        }
         let known = self
             .targets
             .values()

@@ -18,6 +18,8 @@ pub(super) struct Added {
     pub(super) picks: Vec<Pick>,
     /// Level at which the gang is held together.
     pub(super) level: Level,
+    /// Number of the device on which its share of one sits, where that was chosen.
+    pub(super) device: Option<u16>,
 }
 
 /// Labels that all nodes must have, or must not have at all: the domain of what already runs.
@@ -152,6 +154,7 @@ fn whole(fleet: &Fleet, needs: &Needs<'_>, ask: &Ask<'_>, tier: &[TargetName]) -
                     counts: ask.wants.clone(),
                     picks,
                     level: level.clone(),
+                    device: None,
                 });
             }
         }
@@ -241,6 +244,7 @@ fn over_several(
             counts,
             picks,
             level: Level::Target,
+            device: None,
         })
     });
     added.collect()
@@ -294,6 +298,7 @@ fn partial(fleet: &Fleet, needs: &Needs<'_>, ask: &Ask<'_>, tier: &[TargetName])
                         counts,
                         picks,
                         level: level.clone(),
+                        device: None,
                     },
                 ));
             }

@@ -18,6 +18,7 @@ mod gang;
 mod give_way;
 mod moves;
 mod needs;
+mod occupancy;
 mod pick;
 mod planner;
 mod request;

@@ -47,6 +47,7 @@ impl<'a> Needs<'a> {
             .any(|one| !is_target_label(fleet, &one.topology_key));
         let matters = devices || request.topology.is_some() || by_node_label;
         let gateable = sets.iter().all(|set| set.set.gateable);
+        let shares = sets.iter().any(|set| set.demand.share().is_some());
         let default = if devices {
             Packing::Pack
         } else {
@@ -54,7 +55,8 @@ impl<'a> Needs<'a> {
         };
         Self {
             request,
-            named: matters && gateable && !sets.is_empty(),
+            // Of shares only what is named is known.
+            named: matters && (gateable || shares) && !sets.is_empty(),
             packing: request.packing.unwrap_or(default),
             weight_keys: weight_keys(fleet, request),
             sets,
@@ -90,11 +92,12 @@ impl<'a> Needs<'a> {
 
 impl<'a> SetNeed<'a> {
     fn new(fleet: &mut Fleet, request: &Request, set: &'a PodSetRequest) -> Self {
-        let demand = fleet.demand(&set.requests);
+        let demand = fleet.demand_with_share(&set.requests, set.gpu_share_milli);
         let resources = fleet.resources();
         let devices: Vec<usize> = demand
             .iter()
             .map(|(number, _)| number)
+            .chain(demand.share().map(|(number, _)| number))
             .filter(|number| is_extended(resources.name(*number)))
             .collect();
         Self {
@@ -112,12 +115,17 @@ impl<'a> SetNeed<'a> {
         }
     }
 
+    /// Tolerations of the pods and of the request.
+    pub(super) fn tolerations(&self) -> &[Toleration] {
+        &self.tolerations
+    }
+
     /// Pods of this role that a node takes now.
     pub(super) fn copies(&self, node: &Node) -> i64 {
         if node.unusable.is_some() {
             return 0;
         }
-        let copies = self.demand.copies_in(&node.free).min(MOST_COPIES);
+        let copies = node.copies(&self.demand).min(MOST_COPIES);
         if copies > 0 && self.tainted(node).is_none() && self.selects(node) {
             copies
         } else {

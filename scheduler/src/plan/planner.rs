@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::book::Book;
 use super::needs::Needs;
+use super::occupancy::Occupancy;
 use super::wake::Waiting;
 use super::{Decision, Report, Request, draft, give_way, reserve, write_out};
 use crate::fleet::{Event, Fleet, WorkloadId};
@@ -14,6 +15,7 @@ use crate::fleet::{Event, Fleet, WorkloadId};
 pub struct Planner {
     book: Book,
     waiting: Waiting,
+    occupancy: Occupancy,
 }
 
 impl Planner {
@@ -36,8 +38,7 @@ impl Planner {
     ) -> (Vec<Decision>, Report) {
         let mut report = Report::default();
         for request in requests {
-            self.book.ask(request);
-            let needs = Needs::new(fleet, request);
+            let needs = self.ask(fleet, request);
             report.freed.merge(reserve::adopt(fleet, &needs));
         }
         let hub_degraded = fleet.hub_degraded();
@@ -51,7 +52,10 @@ impl Planner {
                 continue;
             }
             let needs = Needs::new(fleet, request);
-            let mut draft = draft::draft(fleet, &needs, hub_degraded, now_ms);
+            let mut draft = self
+                .occupancy
+                .draft(fleet, &needs)
+                .unwrap_or_else(|| draft::draft(fleet, &needs, hub_degraded, now_ms));
             let mut evictions = Vec::new();
             if give_way::is_claimant(&needs, &draft) {
                 let settled = |id: &WorkloadId| decisions.contains_key(id);
@@ -101,8 +105,7 @@ impl Planner {
     /// Takes in what a workload has now, without deciding anything: for a new leader, before its first cycle, for every workload
     /// that is not pending.
     pub fn adopt(&mut self, fleet: &mut Fleet, request: &Request) {
-        self.book.ask(request);
-        let needs = Needs::new(fleet, request);
+        let needs = self.ask(fleet, request);
         reserve::adopt(fleet, &needs);
     }
 
@@ -115,6 +118,22 @@ impl Planner {
     pub fn forget(&mut self, id: &WorkloadId) {
         self.waiting.forget(id);
         self.book.forget(id);
+    }
+
+    /// Says beforehand what will arrive, instead of learning it: requests, and how many pods like theirs.
+    pub fn expect(&mut self, fleet: &mut Fleet, mix: &[(Request, u64)]) {
+        self.occupancy.know(fleet, mix);
+    }
+
+    /// Takes in what is asked.
+    fn ask<'a>(&mut self, fleet: &mut Fleet, request: &'a Request) -> Needs<'a> {
+        let new = self.book.get(&request.id).is_none();
+        self.book.ask(request);
+        let needs = Needs::new(fleet, request);
+        if new && !request.finished {
+            self.occupancy.learn(&needs);
+        }
+        needs
     }
 
     /// A decision is made.

@@ -91,6 +91,8 @@ pub struct PodSetRequest {
     pub min_count: Option<i64>,
     /// What one pod asks, in base units; its slot on the node is added by the planner.
     pub requests: ResourceVector,
+    /// Thousandths of one `nvidia.com/gpu` that one pod asks beside `requests`: a time slice or an MPS share. 0: none.
+    pub gpu_share_milli: i64,
     /// `spec.nodeSelector` of the pods.
     pub node_selector: Labels,
     /// Required node affinity of the pods.
