@@ -53,6 +53,8 @@ pub(crate) enum Command {
     Get(Get),
     /// Say where an object runs, or why it waits
     Explain(Explain),
+    /// Plan a fleet that a file describes, and compare what is expected
+    Simulate(Simulate),
     /// Print the CustomResourceDefinitions
     Crds(Crds),
     /// Print a completion script for a shell
@@ -258,6 +260,24 @@ pub(crate) struct Explain {
     /// For machines
     #[arg(short, long, value_enum)]
     pub(crate) output: Option<Format>,
+}
+
+/// `inhaul simulate`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "The planner is that of the live scheduler; no hub is needed. Exit code 1: something is not as the file expects, 2: \
+    the file is wrong.\nExamples:\n  inhaul simulate docs/examples/gang.yaml\n  inhaul simulate -o json fleet.yaml"
+)]
+pub(crate) struct Simulate {
+    /// Scenario files, YAML or JSON; - is the standard input
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// json or yaml, for machines
+    #[arg(short, long, value_enum)]
+    pub(crate) output: Option<Format>,
+    /// Print only what is wrong
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
 }
 
 /// `inhaul crds`.

@@ -40,6 +40,16 @@ impl Failure {
         Self::new(Kind::Part, "")
     }
 
+    /// It failed; everything has been said.
+    pub(crate) fn said_failed() -> Self {
+        Self::new(Kind::Failed, "")
+    }
+
+    /// It was typed wrong; everything has been said.
+    pub(crate) fn said_typed() -> Self {
+        Self::new(Kind::Typed, "")
+    }
+
     /// The output could not be written.
     pub(crate) fn output(error: &std::io::Error) -> Self {
         if error.kind() == std::io::ErrorKind::BrokenPipe {

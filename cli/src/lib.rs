@@ -28,6 +28,7 @@ mod lines;
 mod manifests;
 mod output;
 mod session;
+mod simulate;
 mod table;
 mod target;
 mod views;
@@ -75,6 +76,7 @@ fn run(args: Args) -> Result<(), Failure> {
     match &args.command {
         Command::Crds(crds) => return crds::run(crds),
         Command::Completions { shell } => return completions(*shell),
+        Command::Simulate(simulate) => return simulate::run(simulate),
         _ => {}
     }
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error"));
@@ -96,7 +98,7 @@ fn run(args: Args) -> Result<(), Failure> {
             Command::Target(command) => target::run(&session, command).await,
             Command::Get(get) => get::run(&session, get).await,
             Command::Explain(explain) => explain::run(&session, explain).await,
-            Command::Crds(_) | Command::Completions { .. } => Ok(()),
+            Command::Crds(_) | Command::Completions { .. } | Command::Simulate(_) => Ok(()),
         }
     });
     // A connection may still be closing; nobody waits for that.

@@ -233,6 +233,7 @@ mod tests {
             sharing: sharing.into(),
             total,
             free,
+            physical: None,
         }
     }
 

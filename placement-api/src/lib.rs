@@ -3,6 +3,7 @@
 
 pub mod api_type;
 pub mod demand;
+pub mod devices;
 pub mod duration;
 pub mod kinds;
 pub mod names;

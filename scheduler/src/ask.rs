@@ -3,6 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use placement_api::api_type::ApiType;
+use placement_api::demand::PodClaim;
+use placement_api::devices::{
+    DeviceClaim, DeviceCount, DeviceSelector, class_of_resource, class_resource,
+};
 use placement_api::duration::GoDuration;
 use placement_api::kinds::{
     Failover, FailoverMode, ObjectRef, Strategy, TopologyMode, WorkloadPodSet, WorkloadSpec,
@@ -11,12 +15,13 @@ use placement_api::names::{
     CHECKPOINT_ANNOTATION, DEFAULT_QUEUE, EXPECTED_RUNTIME_ANNOTATION, QUEUE_LABEL,
 };
 use placement_api::profile::{Dependency, PodSet, Profile, ProfileError, WorkloadShape};
+use placement_api::quantity::{Quantity, ResourceList};
 use placement_api::raw::RawObject;
 use placement_api::reason::Reason;
 use placement_api::selector::{LabelSelector, Labels};
 use serde_json::Value;
 
-use crate::fleet::{WorkloadId, is_extended};
+use crate::fleet::{HOSTNAME, WorkloadId, is_extended};
 use crate::plan::{Closeness, DEFAULT_MIN_RUNTIME_MS, FailoverRule, PodSetRequest, Request};
 use crate::select::{Rule, Selection};
 
@@ -53,10 +58,29 @@ pub struct Surroundings<'a> {
     pub placement: Option<(&'a Rule, &'a Selection)>,
     /// Queues, and the namespaces that may use them.
     pub queues: &'a BTreeMap<String, Option<LabelSelector>>,
+    /// Those of them that cannot be used, and why.
+    pub unusable: &'a BTreeMap<String, String>,
     /// Values of PriorityClasses.
     pub priorities: &'a BTreeMap<String, i32>,
     /// Labels of its namespace.
     pub namespace: &'a Labels,
+    /// ResourceClaims and their templates in its namespace.
+    pub claims: Claims<'a>,
+}
+
+/// Where ResourceClaims and ResourceClaimTemplates are looked up, by kind and name.
+#[derive(Clone, Copy)]
+pub struct Claims<'a>(pub &'a dyn Fn(&str, &str) -> Option<Value>);
+
+impl std::fmt::Debug for Claims<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Claims")
+    }
+}
+
+impl Claims<'_> {
+    /// Nothing is there.
+    pub const NONE: Claims<'static> = Claims(&|_, _| None);
 }
 
 impl Ask {
@@ -86,8 +110,13 @@ pub fn ask(
     around: &Surroundings<'_>,
 ) -> Result<Ask, ProfileError> {
     let value = object.to_value();
-    let shape = around.profile.shape(&value)?;
+    let mut shape = around.profile.shape(&value)?;
     let (queue, blocked) = queue(object, around);
+    let (claims, unclear) = claims(object, &shape, around.claims);
+    let blocked = blocked.or(unclear);
+    for (set, claims) in shape.pod_sets.iter_mut().zip(&claims) {
+        set.pod.requests.extend(by_class(claims));
+    }
     let strategy = strategy(around, &shape, api);
     let priority = priority(&shape, around.priorities);
     let failover = failover(around, &shape);
@@ -95,13 +124,21 @@ pub fn ask(
     let disruption = rule
         .and_then(|rule| rule.disruption.clone())
         .unwrap_or_default();
+    // Pods that have a device together are where it is.
+    let together = claims.iter().flatten().any(|claim| claim.shared.is_some());
+    let strategy = match strategy {
+        Strategy::Divide if together => Strategy::Gang,
+        other => other,
+    };
     let topology = rule
         .and_then(|rule| rule.topology.as_ref())
+        .filter(|_| !together)
         .map(|topology| Closeness {
             level: topology.level.clone(),
             mode: topology.mode,
             relax_after_ms: topology.relax_after.as_deref().and_then(millis),
-        });
+        })
+        .or_else(|| together.then(one_node));
     let min_count = rule
         .and_then(|rule| rule.divide.as_ref())
         .and_then(|divide| divide.min_count)
@@ -121,7 +158,8 @@ pub fn ask(
         pod_sets: shape
             .pod_sets
             .iter()
-            .map(|set| pod_set(set, min_count))
+            .zip(claims)
+            .map(|(set, claims)| pod_set(set, min_count, claims))
             .collect(),
         strategy,
         gang_per_target: rule.and_then(|rule| rule.gang_per_target).map(i64::from),
@@ -207,6 +245,14 @@ pub fn ask(
     })
 }
 
+fn one_node() -> Closeness {
+    Closeness {
+        level: HOSTNAME.to_owned(),
+        mode: TopologyMode::Required,
+        relax_after_ms: None,
+    }
+}
+
 fn rule_of(failover: &Failover) -> FailoverRule {
     FailoverRule {
         mode: failover.mode.unwrap_or_default(),
@@ -234,7 +280,11 @@ fn moment(text: &str) -> Option<i64> {
 }
 
 fn kinds(object: &RawObject, shape: &WorkloadShape) -> BTreeSet<String> {
-    let core = |group: &str, kind: &str| group.is_empty().then(|| format!("v1/{kind}"));
+    let core = |group: &str, kind: &str| match group {
+        "" => Some(format!("v1/{kind}")),
+        "resource.k8s.io" => Some(format!("resource.k8s.io/v1/{kind}")),
+        _ => None,
+    };
     let mut kinds: BTreeSet<String> = shape
         .dependencies
         .iter()
@@ -301,29 +351,18 @@ fn failover(around: &Surroundings<'_>, shape: &WorkloadShape) -> Failover {
 /// The queue: what the object's label names, else the Placement, else the first Queue made for its namespace.
 fn queue(object: &RawObject, around: &Surroundings<'_>) -> (String, Option<(Reason, String)>) {
     if let Some(name) = object.label(QUEUE_LABEL).filter(|name| !name.is_empty()) {
-        let blocked = match around.queues.get(name) {
-            None if name == DEFAULT_QUEUE => None,
-            None => {
-                let known: Vec<&str> = around.queues.keys().map(String::as_str).collect();
-                let known = if known.is_empty() {
-                    DEFAULT_QUEUE.to_owned()
-                } else {
-                    known.join(", ")
-                };
-                Some((
-                    Reason::UnknownQueue,
-                    format!("queue {name:?} does not exist; known queues: {known}"),
-                ))
-            }
-            Some(Some(selector)) if !selector.matches(around.namespace) => Some((
-                Reason::QueueNotAllowed,
-                format!(
-                    "namespace {} may not use queue {name:?}",
-                    object.metadata.namespace
-                ),
-            )),
-            Some(_) => None,
-        };
+        let allowed = around.queues.get(name).is_none_or(|selector| {
+            selector
+                .as_ref()
+                .is_none_or(|one| one.matches(around.namespace))
+        });
+        let blocked = not_usable(name, around).or_else(|| {
+            let message = format!(
+                "namespace {} may not use queue {name:?}",
+                object.metadata.namespace
+            );
+            (!allowed).then_some((Reason::QueueNotAllowed, message))
+        });
         return (name.to_owned(), blocked);
     }
     let placed = around
@@ -332,33 +371,121 @@ fn queue(object: &RawObject, around: &Surroundings<'_>) -> (String, Option<(Reas
     let made_for = || {
         let mut queues = around.queues.iter();
         queues
-            .find(|(_, selector)| {
-                selector
-                    .as_ref()
-                    .is_some_and(|one| !one.is_empty() && one.matches(around.namespace))
+            .find(|(name, selector)| {
+                let usable = !around.unusable.contains_key(*name);
+                usable
+                    && selector
+                        .as_ref()
+                        .is_some_and(|one| !one.is_empty() && one.matches(around.namespace))
             })
             .map(|(name, _)| name.clone())
     };
-    (
-        placed
-            .or_else(made_for)
-            .unwrap_or_else(|| DEFAULT_QUEUE.to_owned()),
-        None,
-    )
+    let name = placed
+        .or_else(made_for)
+        .unwrap_or_else(|| DEFAULT_QUEUE.to_owned());
+    let blocked = not_usable(&name, around);
+    (name, blocked)
 }
 
-fn pod_set(set: &PodSet, min_count: Option<i64>) -> PodSetRequest {
+/// Why nobody can be in this queue.
+fn not_usable(name: &str, around: &Surroundings<'_>) -> Option<(Reason, String)> {
+    let message = match (around.unusable.get(name), around.queues.contains_key(name)) {
+        (Some(problem), _) => format!("queue {name:?} cannot be used: {problem}"),
+        (None, true) => return None,
+        (None, false) if name == DEFAULT_QUEUE => return None,
+        (None, false) => {
+            let mut known: Vec<&str> = around.queues.keys().map(String::as_str).collect();
+            if known.is_empty() {
+                known.push(DEFAULT_QUEUE);
+            }
+            format!(
+                "queue {name:?} does not exist; known queues: {}",
+                known.join(", ")
+            )
+        }
+    };
+    Some((Reason::UnknownQueue, message))
+}
+
+fn pod_set(set: &PodSet, min_count: Option<i64>, claims: Vec<DeviceClaim>) -> PodSetRequest {
     PodSetRequest {
         name: set.name.clone(),
         count: i64::from(set.count),
         min_count: min_count.or(set.min_count.map(i64::from)),
         requests: set.pod.vector(),
         gpu_share_milli: 0,
+        claims,
         node_selector: set.pod.node_selector.clone(),
         affinity: set.pod.affinity.clone(),
         tolerations: set.pod.tolerations.clone(),
         gateable: set.template_path.is_some(),
     }
+}
+
+/// Claims of one pod of each role, and why they cannot be told.
+fn claims(
+    object: &RawObject,
+    shape: &WorkloadShape,
+    known: Claims<'_>,
+) -> (Vec<Vec<DeviceClaim>>, Option<(Reason, String)>) {
+    let mut unclear = None;
+    let namespace = &object.metadata.namespace;
+    let mut of_set = |set: &PodSet| {
+        let claims = set.pod.claims.iter().filter_map(|claim| {
+            read_claim(namespace, claim, known)
+                .map_err(|message| unclear.get_or_insert((Reason::Impossible, message)).clone())
+                .ok()
+        });
+        claims.collect::<Vec<DeviceClaim>>()
+    };
+    let all = shape.pod_sets.iter().map(&mut of_set).collect();
+    (all, unclear)
+}
+
+fn read_claim(namespace: &str, claim: &PodClaim, known: Claims<'_>) -> Result<DeviceClaim, String> {
+    let named = claim.resource_claim_name.as_ref();
+    let template = claim.resource_claim_template_name.as_ref();
+    let (kind, name, path) = match (named, template) {
+        (Some(name), None) => ("ResourceClaim", name, "/spec"),
+        (None, Some(name)) => ("ResourceClaimTemplate", name, "/spec/spec"),
+        _ => {
+            return Err(format!(
+                "claim {} names no ResourceClaim and no ResourceClaimTemplate",
+                claim.name
+            ));
+        }
+    };
+    let object = (known.0)(kind, name).ok_or_else(|| format!("its {kind} {name} is not there"))?;
+    let spec = object.pointer(path).cloned().unwrap_or_default();
+    let shared = named.map(|name| format!("{namespace}/{name}"));
+    let read = DeviceClaim::read(&claim.name, shared, &spec)
+        .map_err(|error| format!("{kind} {name}: {error}"))?;
+    for selector in read.selectors() {
+        DeviceSelector::compile(selector).map_err(|error| {
+            format!("{kind} {name}: the selector {selector:?} cannot be evaluated: {error}")
+        })?;
+    }
+    Ok(read)
+}
+
+/// Devices of one pod by class, named as in a ResourceQuota, as far as their number is known beforehand.
+fn by_class(claims: &[DeviceClaim]) -> ResourceList {
+    let mut sum = ResourceList::new();
+    let own = claims.iter().filter(|claim| claim.shared.is_none());
+    for request in own.flat_map(|claim| &claim.requests) {
+        // What tolerates taints may have devices that are not counted as capacity, and of a list anything may be had.
+        if let [one] = &request.alternatives[..]
+            && one.tolerations.is_empty()
+        {
+            let count = match one.count {
+                DeviceCount::Exact(count) => count,
+                DeviceCount::All => 1,
+            };
+            let all = sum.entry(class_resource(&one.class)).or_default();
+            *all = all.saturating_add(Quantity::from_units(count));
+        }
+    }
+    sum
 }
 
 fn written(set: &PodSet, min_count: Option<i64>) -> WorkloadPodSet {
@@ -416,7 +543,10 @@ fn one_role(set: &PodSet, divisible: bool) -> String {
         .requests
         .iter()
         .find(|(name, amount)| is_extended(name) && amount.value() > 0)
-        .map(|(name, amount)| (level_word(name).to_owned(), amount.value()));
+        .map(|(name, amount)| {
+            let word = class_of_resource(name).unwrap_or_else(|| level_word(name));
+            (word.to_owned(), amount.value())
+        });
     let count = set.count;
     match device {
         Some((device, each)) if divisible => format!("{} × {each} {device}", replicas(count)),

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! [`fleet`], [`plan`] and [`shares`] are pure: plain data in, plain data out. So are [`ask`] (what an object wants), [`select`] (which
-//! Placement it belongs to), [`manifest`] (what travels) and [`merge`]. Everything that talks to the hub is in `shell`.
+//! Placement it belongs to), [`manifest`] (what travels), [`merge`] and [`scenario`] (fleets described in files). Everything that talks
+//! to the hub is in `shell`.
 
 pub mod ask;
 pub mod cli;
@@ -14,6 +15,7 @@ pub mod manifest;
 pub mod merge;
 pub mod plan;
 mod run;
+pub mod scenario;
 pub mod select;
 pub mod shares;
 mod shell;

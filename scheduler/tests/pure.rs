@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 const CORES: &[&str] = &[
     "scheduler/src/plan",
     "scheduler/src/fleet",
+    "scheduler/src/scenario",
     "scheduler/src/shares",
     "syncer/src/decide",
 ];

@@ -6,6 +6,8 @@
 //! process (dies with us) -----+                                   up: the same, held by a supervisor of its own
 //! ```
 //!
+//! [`replay`] needs none of this: it plays traces against the planner in virtual time.
+//!
 //! The launcher is synchronous: it waits for processes, and callers in a tokio runtime use `spawn_blocking`.
 
 pub mod bench;
@@ -16,6 +18,7 @@ pub mod demo;
 pub mod fleet;
 pub mod nodes;
 pub mod process;
+pub mod replay;
 pub mod rig;
 pub mod up;
 

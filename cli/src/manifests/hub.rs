@@ -58,6 +58,11 @@ pub(crate) fn scheduler_account() -> Vec<Manifest> {
                 ),
                 rule(&["apps"], &["deployments", "statefulsets"], READ),
                 rule(&["batch"], &["jobs"], READ),
+                rule(
+                    &["resource.k8s.io"],
+                    &["resourceclaims", "resourceclaimtemplates"],
+                    READ,
+                ),
                 rule(&["scheduling.k8s.io"], &["priorityclasses"], READ),
                 rule(&["coordination.k8s.io"], &["leases"], READ),
                 rule(

@@ -63,6 +63,12 @@ fn rules() -> Vec<serde_json::Value> {
             &["resourceslices", "deviceclasses"],
             READ,
         ),
+        // Claims that travel with a workload; those that the member makes from templates are only read.
+        rule(
+            &["resource.k8s.io"],
+            &["resourceclaims", "resourceclaimtemplates"],
+            KEEP,
+        ),
         rule(
             &["apiextensions.k8s.io"],
             &["customresourcedefinitions"],

@@ -172,10 +172,13 @@ fn render(facts: &Facts, now: Timestamp, paint: Paint) -> String {
         } else {
             &device.product
         };
+        let physical = device.physical.map_or_else(String::new, |count| {
+            format!(" on {}", words::count(count, "physical device"))
+        });
         out.line(
             "devices",
             &format!(
-                "{product}{sharing}: {} free of {}",
+                "{product}{sharing}: {} free of {}{physical}",
                 device.free, device.total
             ),
         );

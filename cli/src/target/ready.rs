@@ -234,6 +234,7 @@ mod tests {
                 sharing: "Whole".into(),
                 total: 24,
                 free: 24,
+                physical: None,
             }],
             ..InventoryStatus::default()
         });

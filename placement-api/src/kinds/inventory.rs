@@ -6,6 +6,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::devices::{DeviceClassSummary, DeviceLayout, DeviceShape, NodeDevices};
 use crate::quantity::ResourceList;
 use crate::toleration::Taint;
 
@@ -70,6 +71,15 @@ pub struct InventoryStatus {
     /// Accelerators by product and sharing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub devices: Vec<DeviceSummary>,
+    /// DeviceClasses, by name (DRA).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub device_classes: Vec<DeviceClassSummary>,
+    /// Shapes of the devices that drivers publish (DRA).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub device_shapes: Vec<DeviceShape>,
+    /// What sets of devices nodes have (DRA).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub device_layouts: Vec<DeviceLayout>,
     /// Kinds that the member serves and the agent may write, as `group/version/Kind`, `v1/Kind` for the core group.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub served: Vec<String>,
@@ -115,6 +125,9 @@ pub struct InventoryNode {
     /// Why it takes nothing: NotReady, Cordoned; absent: it takes work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unusable: Option<String>,
+    /// Its devices, as drivers publish them (DRA).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub devices: Option<NodeDevices>,
 }
 
 /// Accelerators of one product.
@@ -123,7 +136,7 @@ pub struct InventoryNode {
 )]
 #[serde(rename_all = "camelCase")]
 pub struct DeviceSummary {
-    /// Resource, such as `nvidia.com/gpu`.
+    /// Resource, such as `nvidia.com/gpu`; for devices of DRA their driver.
     pub resource: String,
     /// Product as the nodes' labels say it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -135,6 +148,9 @@ pub struct DeviceSummary {
     pub total: i64,
     /// Of them free.
     pub free: i64,
+    /// Physical devices behind them, where several of them share one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub physical: Option<i64>,
 }
 
 /// An assignment whose pods are counted.

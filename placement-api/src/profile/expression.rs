@@ -8,7 +8,8 @@ use std::{fmt, thread};
 
 use cel::common::ast::{EntryExpr, Expr, IdedEntryExpr, IdedExpr};
 use cel::objects::{Key, Map};
-use cel::{Context, ExecutionError, Program, Value as Cel};
+use cel::parser::Parser;
+use cel::{Context, ExecutionError, Value as Cel};
 use serde_json::Value;
 
 use super::ProfileError;
@@ -28,7 +29,7 @@ const PARSER_STACK: usize = 64 << 20;
 #[derive(Clone)]
 pub(crate) struct Expression {
     field: String,
-    program: Arc<Program>,
+    expression: Arc<IdedExpr>,
 }
 
 /// What an expression found, or why it found nothing.
@@ -59,20 +60,19 @@ impl Expression {
                 source.len()
             )));
         }
-        if nesting(source) > MAX_DEPTH {
-            return Err(fail(format!("nested more than {MAX_DEPTH} levels deep")));
-        }
-        let program = parse(source).map_err(fail)?;
+        let expression = parse(source, VARIABLE, |parsed| Ok(parsed.clone())).map_err(fail)?;
         Ok(Self {
             field: field.to_owned(),
-            program: Arc::new(program),
+            expression: Arc::new(expression),
         })
     }
 
     /// Evaluates it. That a field is absent is an outcome, everything else that goes wrong an error.
     pub(crate) fn evaluate(&self, scope: &Scope) -> Result<Outcome, ProfileError> {
         // The evaluator panics on a few forms that the parser lets through; that must not take the scheduler with it.
-        let result = catch_unwind(AssertUnwindSafe(|| self.program.execute(&scope.0)));
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            Cel::resolve(&self.expression, &scope.0)
+        }));
         match result {
             Ok(Ok(value)) => Ok(Outcome::Found(value)),
             Ok(Err(ExecutionError::NoSuchKey(key))) => Ok(Outcome::Absent(key.to_string())),
@@ -163,16 +163,26 @@ fn to_cel(value: &Value) -> Cel {
     }
 }
 
-/// Parses on a thread of its own with a large stack; the parser recurses some twenty times per level.
-fn parse(source: &str) -> Result<Program, String> {
+/// Parses an expression over one variable, on a thread of its own with a large stack (the parser recurses some twenty times per
+/// level). `rewrite` may turn what the evaluator does not know into what it does; the result is checked.
+pub(crate) fn parse(
+    source: &str,
+    variable: &str,
+    rewrite: impl FnOnce(&IdedExpr) -> Result<IdedExpr, String> + Send,
+) -> Result<IdedExpr, String> {
+    if nesting(source) > MAX_DEPTH {
+        return Err(format!("nested more than {MAX_DEPTH} levels deep"));
+    }
     thread::scope(|scope| {
         thread::Builder::new()
             .name("cel-parser".to_owned())
             .stack_size(PARSER_STACK)
             .spawn_scoped(scope, || {
-                let program = Program::compile(source).map_err(|error| first_line(&error))?;
-                check(program.expression(), 1, &mut vec![VARIABLE])?;
-                Ok(program)
+                let parser = Parser::default().enable_optional_syntax(true);
+                let parsed = parser.parse(source).map_err(|error| first_line(&error))?;
+                let expression = rewrite(&parsed)?;
+                check(&expression, 1, &mut vec![variable])?;
+                Ok(expression)
             })
             .map_err(|error| format!("no thread for the parser: {error}"))?
             .join()
@@ -220,7 +230,8 @@ fn check<'a>(
         Expr::Literal(_) => Ok(()),
         Expr::Ident(name) if known.contains(&name.as_str()) => Ok(()),
         Expr::Ident(name) => Err(format!(
-            "unknown variable {name:?}, the only one is {VARIABLE:?}"
+            "unknown variable {name:?}, the only one is {:?}",
+            known.first().copied().unwrap_or_default()
         )),
         Expr::Select(select) => check(&select.operand, deeper, known),
         Expr::List(list) => list
@@ -272,7 +283,7 @@ fn check_entry<'a>(
 }
 
 /// The message without the values, which may be large and not for everybody.
-fn describe(error: &ExecutionError) -> String {
+pub(crate) fn describe(error: &ExecutionError) -> String {
     match error {
         ExecutionError::UndeclaredReference(name) => format!("unknown function {name:?}"),
         ExecutionError::FunctionError { function, message } => format!("{function}: {message}"),

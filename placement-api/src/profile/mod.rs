@@ -12,7 +12,7 @@
 mod aggregate;
 mod custom;
 mod dependency;
-mod expression;
+pub(crate) mod expression;
 mod health;
 mod patch;
 mod pointer;

@@ -22,8 +22,10 @@ fn pod() -> Value {
 struct World {
     rule: Rule,
     queues: BTreeMap<String, Option<LabelSelector>>,
+    unusable: BTreeMap<String, String>,
     priorities: BTreeMap<String, i32>,
     namespace: Labels,
+    claims: BTreeMap<String, Value>,
 }
 
 impl World {
@@ -31,8 +33,10 @@ impl World {
         Self {
             rule: Rule::new("p", "", serde_json::from_value(placement).unwrap()).unwrap(),
             queues: BTreeMap::new(),
+            unusable: BTreeMap::new(),
             priorities: [("high".to_owned(), 100)].into(),
             namespace: [("team".to_owned(), "shop".to_owned())].into(),
+            claims: BTreeMap::new(),
         }
     }
 
@@ -46,8 +50,10 @@ impl World {
             profile: &profile,
             placement: Some((&self.rule, &selection)),
             queues: &self.queues,
+            unusable: &self.unusable,
             priorities: &self.priorities,
             namespace: &self.namespace,
+            claims: Claims(&|kind, name| self.claims.get(&format!("{kind}/{name}")).cloned()),
         };
         ask(object, api, &around).unwrap()
     }
@@ -129,11 +135,17 @@ fn what_has_no_pods_goes_everywhere() {
 #[test]
 fn queues() {
     let team = |team: &str| Some(LabelSelector::label("team", team));
-    let cases: [(&str, Value, &str, Option<Reason>); 7] = [
+    let cases: [(&str, Value, &str, Option<Reason>); 8] = [
         ("", json!({}), "shop-queue", None),
-        ("", json!({"queue": "other"}), "other", None),
-        ("", json!({"queue": "no-such-queue"}), "no-such-queue", None),
-        ("open", json!({"queue": "other"}), "open", None),
+        ("", json!({"queue": "open"}), "open", None),
+        (
+            "",
+            json!({"queue": "no-such-queue"}),
+            "no-such-queue",
+            Some(Reason::UnknownQueue),
+        ),
+        ("open", json!({"queue": "no-such-queue"}), "open", None),
+        ("broken", json!({}), "broken", Some(Reason::UnknownQueue)),
         ("default", json!({}), "default", None),
         ("nope", json!({}), "nope", Some(Reason::UnknownQueue)),
         (
@@ -146,11 +158,16 @@ fn queues() {
     for (label, placement, queue, blocked) in cases {
         let mut world = World::new(placement);
         world.queues = [
+            ("a-broken-one".to_owned(), team("shop")),
+            ("broken".to_owned(), None),
             ("ml-queue".to_owned(), team("ml")),
             ("open".to_owned(), None),
             ("shop-queue".to_owned(), team("shop")),
         ]
         .into();
+        world.unusable = ["a-broken-one", "broken"]
+            .map(|name| (name.to_owned(), "spec.parent: …".to_owned()))
+            .into();
         let labels = if label.is_empty() {
             json!({})
         } else {
@@ -222,8 +239,10 @@ fn an_unreadable_object_names_its_field() {
         profile: &profile,
         placement: None,
         queues: &BTreeMap::new(),
+        unusable: &BTreeMap::new(),
         priorities: &BTreeMap::new(),
         namespace: &Labels::new(),
+        claims: Claims::NONE,
     };
     let error = ask(&object, &known::DEPLOYMENT, &around).unwrap_err();
     assert!(error.to_string().contains("template"), "{error}");
@@ -237,11 +256,7 @@ fn wants_in_words() {
         pod: placement_api::demand::PodDemand::of(if gpus == 0 {
             BTreeMap::new()
         } else {
-            [(
-                "nvidia.com/gpu".to_owned(),
-                placement_api::quantity::Quantity::from_units(gpus),
-            )]
-            .into()
+            [("nvidia.com/gpu".to_owned(), Quantity::from_units(gpus))].into()
         }),
         ..PodSet::default()
     };
@@ -318,5 +333,121 @@ fn levels_in_words() {
         ("rack", "rack"),
     ] {
         assert_eq!(level_word(level), word);
+    }
+}
+
+fn with_claim(source: &str, name: &str) -> Value {
+    json!({"containers": [{"name": "c", "resources": {"claims": [{"name": "gpu"}]}}], "resourceClaims": [{"name": "gpu", source: name}]})
+}
+
+fn exactly(class: &str, fields: &Value) -> Value {
+    let mut exactly = json!({"deviceClassName": class});
+    exactly
+        .as_object_mut()
+        .unwrap()
+        .extend(fields.as_object().unwrap().clone());
+    json!({"devices": {"requests": [{"name": "r", "exactly": exactly}]}})
+}
+
+#[test]
+fn claims_are_read_from_their_templates() {
+    let mut world = World::new(json!({}));
+    let object = deployment(
+        2,
+        json!({}),
+        with_claim("resourceClaimTemplateName", "two-gpus"),
+    );
+    let asked = world.deployment(&object);
+    let (reason, message) = asked.request.blocked.expect("the template is not there");
+    assert_eq!(reason, Reason::Impossible);
+    assert_eq!(message, "its ResourceClaimTemplate two-gpus is not there");
+    assert!(
+        asked
+            .dependencies
+            .iter()
+            .any(|one| one.kind == "ResourceClaimTemplate"),
+        "it is looked at again when it comes"
+    );
+    let template = json!({"spec": {"spec": exactly("gpu.nvidia.com", &json!({"count": 2}))}});
+    world
+        .claims
+        .insert("ResourceClaimTemplate/two-gpus".to_owned(), template);
+    let asked = world.deployment(&object);
+    assert_eq!(asked.request.blocked, None);
+    let set = &asked.request.pod_sets[0];
+    assert_eq!(
+        (
+            set.claims.len(),
+            set.requests
+                .get("gpu.nvidia.com.deviceclass.resource.k8s.io/devices")
+        ),
+        (1, 2)
+    );
+    assert_eq!(asked.request.strategy, Strategy::Divide);
+    assert!(
+        asked
+            .request
+            .kinds
+            .contains("resource.k8s.io/v1/ResourceClaimTemplate")
+    );
+    assert_eq!(asked.spec.wants, "2 replicas × 2 gpu.nvidia.com");
+}
+
+#[test]
+fn who_shares_a_claim_is_on_one_node() {
+    let mut world = World::new(json!({"topology": {"level": "rack", "mode": "Preferred"}}));
+    world.claims.insert(
+        "ResourceClaim/one".to_owned(),
+        json!({"spec": exactly("gpu", &json!({}))}),
+    );
+    let asked = world.deployment(&deployment(
+        3,
+        json!({}),
+        with_claim("resourceClaimName", "one"),
+    ));
+    let topology = asked.request.topology.expect("a topology");
+    assert_eq!(
+        (topology.level.as_str(), topology.mode),
+        ("kubernetes.io/hostname", TopologyMode::Required)
+    );
+    assert_eq!(asked.request.strategy, Strategy::Gang);
+    let set = &asked.request.pod_sets[0];
+    assert_eq!(set.claims[0].shared.as_deref(), Some("shop/one"));
+    assert_eq!(
+        set.requests.get("gpu.deviceclass.resource.k8s.io/devices"),
+        0,
+        "not each of them"
+    );
+}
+
+#[test]
+fn what_cannot_be_told_of_claims_waits_with_its_name() {
+    for (spec, message) in [
+        (
+            exactly("gpu", &json!({"adminAccess": true})),
+            "ResourceClaimTemplate t: devices.requests[0].exactly.adminAccess: access to devices of others is not supported",
+        ),
+        (
+            exactly(
+                "gpu",
+                &json!({"selectors": [{"cel": {"expression": "device.attributes['d'].name.split('-')[0] == 'a'"}}]}),
+            ),
+            "ResourceClaimTemplate t: the selector \"device.attributes['d'].name.split('-')[0] == 'a'\" cannot be evaluated: function \"split\" is not supported",
+        ),
+    ] {
+        let mut world = World::new(json!({}));
+        world.claims.insert(
+            "ResourceClaimTemplate/t".to_owned(),
+            json!({"spec": {"spec": spec}}),
+        );
+        let asked = world.deployment(&deployment(
+            1,
+            json!({}),
+            with_claim("resourceClaimTemplateName", "t"),
+        ));
+        assert_eq!(
+            asked.request.blocked,
+            Some((Reason::Impossible, message.to_owned()))
+        );
     }
 }

@@ -2,9 +2,12 @@
 //! (thousandths of a CPU, bytes, whole devices), so that the inner loops of the planner compare integers.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use placement_api::quantity::ResourceVector;
 use placement_api::resources::{CPU, MEMORY, PODS};
+
+use super::devices::{DeviceNeed, NodeDevices, Room, add as add_need};
 
 /// Amount that stands for "not counted here": a node that reports no limit of pods.
 pub(crate) const UNLIMITED: i64 = i64::MAX / 4;
@@ -22,16 +25,24 @@ pub struct Resources {
     numbers: BTreeMap<String, usize>,
 }
 
-/// What a node has or has free: one amount per resource number; what lies beyond the end is zero.
+/// What a node has or has free: one amount per resource number; what lies beyond the end is zero. Beside it the devices of drivers
+/// (DRA), which are no plain numbers: of what a node has, the devices with what is reserved of them; of what pods take, their needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Amounts(Vec<i64>);
+pub struct Amounts {
+    list: Vec<i64>,
+    /// Devices; where there are several, a pod has to fit in each.
+    rooms: Vec<Room>,
+    /// Needs of pods.
+    needs: Vec<(Arc<DeviceNeed>, i64)>,
+}
 
-/// What one pod asks: numbers and positive amounts, by number.
+/// What one pod asks: numbers and positive amounts, by number, and the devices of its claims.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Demand {
     list: Vec<(usize, i64)>,
     /// Thousandths of one device of this number.
     pub(super) share: Option<(usize, i64)>,
+    devices: Option<Arc<DeviceNeed>>,
 }
 
 impl Default for Resources {
@@ -59,6 +70,11 @@ impl Resources {
         number
     }
 
+    /// The number of a resource that was seen before.
+    pub fn find(&self, name: &str) -> Option<usize> {
+        self.numbers.get(name).copied()
+    }
+
     /// The name of a number.
     pub fn name(&self, number: usize) -> &str {
         self.names.get(number).map_or("", String::as_str)
@@ -82,13 +98,17 @@ impl Resources {
             .collect();
         list.push((POD_SLOTS, 1));
         list.sort_unstable();
-        Demand { list, share: None }
+        Demand {
+            list,
+            share: None,
+            devices: None,
+        }
     }
 
     /// Back to names, without what is not counted.
     pub fn vector(&self, amounts: &Amounts) -> ResourceVector {
         let counted = amounts
-            .0
+            .list
             .iter()
             .enumerate()
             .filter(|(_, amount)| **amount < UNLIMITED / 2);
@@ -101,15 +121,25 @@ impl Resources {
 impl Amounts {
     /// The amount of a resource.
     pub fn get(&self, number: usize) -> i64 {
-        self.0.get(number).copied().unwrap_or(0)
+        self.list.get(number).copied().unwrap_or(0)
     }
 
     /// Sets the amount of a resource.
     pub fn set(&mut self, number: usize, amount: i64) {
-        if self.0.len() <= number {
-            self.0.resize(number + 1, 0);
+        if self.list.len() <= number {
+            self.list.resize(number + 1, 0);
         }
-        self.0[number] = amount;
+        self.list[number] = amount;
+    }
+
+    /// The devices that go with these amounts.
+    pub(super) fn set_devices(&mut self, devices: NodeDevices) {
+        self.rooms = vec![Room::new(Arc::new(devices))];
+    }
+
+    /// Whether it has devices of drivers.
+    pub(crate) fn devices(&self) -> Option<&NodeDevices> {
+        self.rooms.first().map(Room::node)
     }
 
     /// Adds a demand so many times (may be negative).
@@ -121,18 +151,24 @@ impl Amounts {
                     .saturating_add(amount.saturating_mul(times)),
             );
         }
+        if let Some(need) = &demand.devices {
+            self.add_devices(need, times);
+        }
     }
 
     /// The amounts up to the last that is not zero.
     pub(crate) fn trimmed(&self) -> Vec<i64> {
-        let end = self.0.iter().rposition(|amount| *amount != 0);
-        self.0[..end.map_or(0, |last| last + 1)].to_vec()
+        let end = self.list.iter().rposition(|amount| *amount != 0);
+        self.list[..end.map_or(0, |last| last + 1)].to_vec()
     }
 
-    /// Adds all amounts of another.
+    /// Adds all amounts of another, and the needs of its pods.
     pub fn add_all(&mut self, other: &Self) {
-        for (number, amount) in other.0.iter().enumerate() {
+        for (number, amount) in other.list.iter().enumerate() {
             self.set(number, self.get(number).saturating_add(*amount));
+        }
+        for (need, times) in &other.needs {
+            self.add_devices(need, *times);
         }
     }
 
@@ -141,23 +177,31 @@ impl Amounts {
     pub fn less(&self, other: &Self) -> Self {
         let mut rest = self.clone();
         for (number, amount) in other
-            .0
+            .list
             .iter()
             .enumerate()
             .filter(|(_, amount)| **amount != 0)
         {
             rest.set(number, rest.get(number).saturating_sub(*amount));
         }
+        for (need, times) in &other.needs {
+            rest.add_devices(need, -times);
+        }
         rest
     }
 
-    /// The lower of the two of each.
+    /// The lower of the two of each; devices have to be had in both.
     #[must_use]
     pub fn lower(mut self, other: &Self) -> Self {
-        for number in 0..self.0.len().max(other.0.len()) {
+        for number in 0..self.list.len().max(other.list.len()) {
             let lower = self.get(number).min(other.get(number));
             if lower != self.get(number) {
                 self.set(number, lower);
+            }
+        }
+        for room in &other.rooms {
+            if !self.rooms.contains(room) {
+                self.rooms.push(room.clone());
             }
         }
         self
@@ -165,7 +209,7 @@ impl Amounts {
 
     /// Numbers of which there is something.
     pub fn positive(&self) -> impl Iterator<Item = usize> + '_ {
-        self.0
+        self.list
             .iter()
             .enumerate()
             .filter(|(_, amount)| **amount > 0)
@@ -174,15 +218,42 @@ impl Amounts {
 
     /// Numbers of which `self` has more than `other`.
     pub fn above<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = usize> + 'a {
-        self.0
+        self.list
             .iter()
             .enumerate()
             .filter(|(number, amount)| **amount > other.get(*number))
             .map(|(number, _)| number)
     }
+
+    /// Pods give back devices, or (negative) take them: where there are devices of them, else it is noted.
+    fn add_devices(&mut self, need: &Arc<DeviceNeed>, times: i64) {
+        for room in &mut self.rooms {
+            room.hold(need, -times);
+        }
+        if self.rooms.is_empty() {
+            add_need(&mut self.needs, need, times);
+        }
+    }
 }
 
 impl Demand {
+    /// The same, with devices.
+    #[must_use]
+    pub(crate) fn with_devices(mut self, devices: Option<Arc<DeviceNeed>>) -> Self {
+        self.devices = devices;
+        self
+    }
+
+    /// What it needs of devices.
+    pub fn devices(&self) -> Option<&Arc<DeviceNeed>> {
+        self.devices.as_ref()
+    }
+
+    /// Whether it has claims for devices.
+    pub fn has_claims(&self) -> bool {
+        self.devices.as_ref().is_some_and(|need| need.has_claims())
+    }
+
     /// Numbers and amounts.
     pub fn iter(&self) -> impl Iterator<Item = (usize, i64)> + '_ {
         self.list.iter().copied()
@@ -203,14 +274,18 @@ impl Demand {
 
     /// How many copies `free` holds; shares sit on wholly free devices.
     pub fn copies_in(&self, free: &Amounts) -> i64 {
-        let devices = self.share.map_or(i64::MAX, |(number, thousandths)| {
+        let copies = self.share.map_or(i64::MAX, |(number, thousandths)| {
             free.get(number).max(0) * (super::fractions::WHOLE / thousandths)
         });
-        self.copies_beside_share(free).min(devices)
+        let copies = self.copies_by_amount(free).min(copies);
+        match &self.devices {
+            Some(need) if copies > 0 => copies.min(copies_of_devices(need, free, copies)),
+            _ => copies,
+        }
     }
 
-    /// How many copies `free` holds, the share left out.
-    pub(super) fn copies_beside_share(&self, free: &Amounts) -> i64 {
+    /// The same, devices of drivers left out.
+    pub(crate) fn copies_by_amount(&self, free: &Amounts) -> i64 {
         self.list
             .iter()
             .map(|(number, amount)| free.get(*number) / amount)
@@ -223,7 +298,7 @@ impl Demand {
     pub fn scarcest_in(&self, free: &Amounts) -> usize {
         let copies = |(number, amount): &&(usize, i64)| (free.get(*number) / amount, *number);
         if let Some((number, _)) = self.share
-            && self.copies_beside_share(free) > 0
+            && self.copies_by_amount(free) > 0
         {
             return number;
         }
@@ -240,6 +315,26 @@ impl Demand {
             Err(position) => self.list.insert(position, (number, amount)),
         }
     }
+
+    /// Of prioritised lists of devices, the worst alternative that `free` makes one pod take: 0 for the first, or without lists.
+    pub(crate) fn rank_in(&self, free: &Amounts) -> i64 {
+        let Some(need) = self.devices.as_ref().filter(|need| need.choices() > 1) else {
+            return 0;
+        };
+        let fits = |choices: &usize| copies_of_devices(&need.with_choices(*choices), free, 1) > 0;
+        let found = (1..=need.choices())
+            .find(fits)
+            .unwrap_or_else(|| need.choices());
+        i64::try_from(found).unwrap_or(i64::MAX) - 1
+    }
+}
+
+fn copies_of_devices(need: &DeviceNeed, free: &Amounts, most: i64) -> i64 {
+    if free.rooms.is_empty() && need.has_claims() {
+        return 0;
+    }
+    let copies = free.rooms.iter().map(|room| room.copies(need, most));
+    copies.min().unwrap_or(most)
 }
 
 /// Whether a resource is one of devices (`nvidia.com/gpu`) and not one that every node has.

@@ -69,7 +69,7 @@ impl Node {
             .sum();
         let whole = self.free.get(resource).max(0) * (WHOLE / thousandths);
         demand
-            .copies_beside_share(&self.free)
+            .copies_by_amount(&self.free)
             .min(beside + whole)
             .max(0)
     }

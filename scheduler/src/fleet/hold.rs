@@ -288,7 +288,7 @@ mod tests {
         let target = TargetName::from("t");
         fleet.set_target(&target, Labels::new(), Vec::new(), TargetState::Ready, 0);
         fleet.set_inventory(&target, &inventory(8, &[]));
-        let demand = Arc::new(fleet.demand(&[("gpu".to_owned(), 2)].into_iter().collect()));
+        let demand = Arc::new(fleet.demand(&[("gpu".to_owned(), 2)].into_iter().collect(), &[]));
         let share = Share {
             node: NodeName::from("n"),
             pod_set: Arc::from("main"),

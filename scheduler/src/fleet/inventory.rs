@@ -9,6 +9,7 @@ use placement_api::resources::PODS;
 use placement_api::selector::Labels;
 
 use super::amounts::POD_SLOTS;
+use super::devices::{Catalog, Report};
 use super::topology::domains;
 use super::{
     Amounts, Event, Fleet, HOSTNAME, Node, NodeName, Resources, Target, TargetName, UNLIMITED,
@@ -23,7 +24,12 @@ impl Fleet {
         let served: BTreeSet<String> = status.served.iter().cloned().collect();
         let same_kinds = target.served.as_ref() == Some(&served);
         target.served = Some(served);
-        target.nodes = nodes(status, &mut self.resources);
+        let known = self.devices.size();
+        target.nodes = nodes(status, &mut self.resources, &mut self.devices);
+        if self.devices.size() != known {
+            // Which devices meet a need was found before there were these.
+            target.renew(&mut self.devices);
+        }
         target.counted = status
             .counted
             .iter()
@@ -33,6 +39,9 @@ impl Fleet {
         target.recount();
         self.index.touch(name, None);
         let mut event = changes(&before, &target.nodes, &self.resources, name);
+        if target.state != super::TargetState::Ready || event.targets.contains(name) {
+            self.shape += 1;
+        }
         if !same_kinds {
             event.merge(Event::target(name));
         }
@@ -74,7 +83,8 @@ fn changes(before: &[Node], after: &[Node], resources: &Resources, name: &Target
     Event::freed(freed)
 }
 
-fn nodes(status: &InventoryStatus, resources: &mut Resources) -> Vec<Node> {
+fn nodes(status: &InventoryStatus, resources: &mut Resources, catalog: &mut Catalog) -> Vec<Node> {
+    let report = Report::new(status, catalog);
     let classes: BTreeMap<&str, Class> = status
         .classes
         .iter()
@@ -84,16 +94,47 @@ fn nodes(status: &InventoryStatus, resources: &mut Resources) -> Vec<Node> {
     let mut nodes: Vec<Node> = status
         .nodes
         .iter()
-        .map(|node| {
-            classes
-                .get(node.class.as_str())
-                .unwrap_or(&empty)
-                .node(node, resources)
+        .map(|reported| {
+            let class = classes.get(reported.class.as_str()).unwrap_or(&empty);
+            let mut node = class.node(reported, resources);
+            add_devices(&mut node, reported, &report, resources, catalog);
+            node
         })
         .collect();
     nodes.sort_by(|a, b| a.name.cmp(&b.name));
     nodes.dedup_by(|a, b| a.name == b.name);
     nodes
+}
+
+/// The devices of drivers, as they are and as plain amounts.
+fn add_devices(
+    node: &mut Node,
+    reported: &InventoryNode,
+    report: &Report,
+    resources: &mut Resources,
+    catalog: &mut Catalog,
+) {
+    let numbers: Vec<usize> = node.allocatable.positive().collect();
+    let has = |name: &str| numbers.iter().any(|number| resources.name(*number) == name);
+    let Some(devices) = report.node(reported.devices.as_ref(), has) else {
+        return;
+    };
+    let mut extended = BTreeSet::new();
+    for amount in report.amounts(&devices, catalog) {
+        let number = resources.number(&amount.resource);
+        let more = extended.contains(&number);
+        let add = |had: i64, new: i64| if more { had + new } else { new };
+        let all = add(node.allocatable.get(number), amount.all);
+        let free = add(node.reported.get(number), amount.free);
+        node.allocatable.set(number, all);
+        node.reported.set(number, free);
+        if amount.extended {
+            extended.insert(number);
+        }
+    }
+    node.allocatable.set_devices(devices.empty());
+    node.reported.set_devices(devices);
+    node.free = node.reported.clone();
 }
 
 struct Class {
@@ -143,6 +184,20 @@ impl Class {
 }
 
 impl Target {
+    /// Looks again which devices meet the needs of what is reserved here.
+    fn renew(&mut self, catalog: &mut Catalog) {
+        for hold in self.holds.values_mut() {
+            let shares = hold.assumed.iter_mut().chain(&mut hold.claimed);
+            for share in shares.chain(&mut hold.passed_on) {
+                if let Some(need) = share.demand.devices() {
+                    let need = Arc::new(need.renewed(catalog));
+                    let demand = (*share.demand).clone().with_devices(Some(need));
+                    share.demand = Arc::new(demand);
+                }
+            }
+        }
+    }
+
     /// Drops what the report counts, then takes the rest off the nodes.
     pub(super) fn recount(&mut self) {
         for (id, hold) in &mut self.holds {

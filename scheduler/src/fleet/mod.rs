@@ -10,6 +10,7 @@
 //! what the node has less the pods that decisions have put on it by name. So no two workloads count the same device.
 
 mod amounts;
+pub(crate) mod devices;
 mod event;
 mod fractions;
 mod hold;
@@ -21,17 +22,20 @@ mod topology;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use placement_api::devices::DeviceClaim;
 use placement_api::quantity::ResourceVector;
 use placement_api::selector::{LabelSelector, Labels};
 use placement_api::toleration::Taint;
 
 pub use amounts::{Amounts, Demand, Resources, is_extended};
 pub(crate) use amounts::{CPU_TIME, MEMORY_BYTES, UNLIMITED};
+use devices::Catalog;
+pub use devices::DeviceNeed;
 pub use event::Event;
 pub use hold::Share;
 pub use ids::{NodeName, TargetName, WorkloadId};
 pub(crate) use index::{Index, Kind, Slot, State};
-pub use target::{Node, Target, TargetState};
+pub use target::{Node, PRODUCT_LABELS, Target, TargetState};
 pub(crate) use topology::NOWHERE;
 
 /// Losses within this time of each other have one cause: three heartbeats and the time to notice.
@@ -57,10 +61,13 @@ pub struct Fleet {
     /// Targets that are lost.
     lost: usize,
     resources: Resources,
+    devices: Catalog,
     /// Targets on which a workload has something reserved.
     holders: BTreeMap<WorkloadId, BTreeSet<TargetName>>,
     /// Nodes by what is free on them.
     index: Index,
+    /// Grows whenever what there is to divide may have changed.
+    shape: u64,
 }
 
 impl Default for Fleet {
@@ -71,8 +78,10 @@ impl Default for Fleet {
             levels: DEFAULT_LEVELS.map(str::to_owned).to_vec(),
             lost: 0,
             resources: Resources::default(),
+            devices: Catalog::default(),
             holders: BTreeMap::new(),
             index: Index::default(),
+            shape: 0,
         }
     }
 }
@@ -102,11 +111,11 @@ impl Fleet {
         target.state = state;
         target.last_contact_ms = last_contact_ms;
         if same {
-            Event::nothing()
-        } else {
-            self.index.touch(name, None);
-            Event::target(name)
+            return Event::nothing();
         }
+        self.shape += 1;
+        self.index.touch(name, None);
+        Event::target(name)
     }
 
     /// Forgets a target and what is reserved there.
@@ -114,6 +123,7 @@ impl Fleet {
         let Some(target) = self.targets.remove(name) else {
             return Event::nothing();
         };
+        self.shape += 1;
         for id in target.holds.keys() {
             self.forget_holder(id, name);
         }
@@ -179,6 +189,11 @@ impl Fleet {
         &self.levels
     }
 
+    /// Number that grows whenever what there is to divide may have changed: targets, their state, what their nodes have.
+    pub fn shape(&self) -> u64 {
+        self.shape
+    }
+
     /// The Location of this name.
     pub fn location(&self, name: &str) -> Option<&LabelSelector> {
         self.locations.get(name)
@@ -219,18 +234,25 @@ impl Fleet {
         &self.resources
     }
 
-    /// What one pod with these requests asks, by number.
-    pub fn demand(&mut self, requests: &ResourceVector) -> Demand {
-        self.resources.demand(requests)
+    /// What one pod with these requests and claims for devices asks, by number.
+    pub fn demand(&mut self, requests: &ResourceVector, claims: &[DeviceClaim]) -> Demand {
+        let amounts: Vec<(String, i64)> = requests
+            .iter()
+            .filter(|(_, amount)| *amount > 0)
+            .map(|(name, amount)| (name.to_owned(), amount))
+            .collect();
+        let devices = self.devices.need(claims, &amounts);
+        self.resources.demand(requests).with_devices(devices)
     }
 
     /// The same with so many thousandths of one `nvidia.com/gpu`.
     pub(crate) fn demand_with_share(
         &mut self,
         requests: &ResourceVector,
+        claims: &[DeviceClaim],
         share_milli: i64,
     ) -> Demand {
-        let demand = self.resources.demand(requests);
+        let demand = self.demand(requests, claims);
         if share_milli <= 0 {
             return demand;
         }

@@ -8,7 +8,12 @@ use placement_api::toleration::Taint;
 
 use super::fractions::Open;
 use super::hold::Hold;
-use super::{Amounts, NodeName, WorkloadId};
+use super::{Amounts, Demand, NodeName, WorkloadId};
+
+/// Node labels that name the product of a node's accelerators: GPU Feature Discovery's, and the short one of scenarios.
+pub const PRODUCT_LABELS: [&str; 2] = ["nvidia.com/gpu.product", "product"];
+/// Node label with the memory of one device in MiB.
+const DEVICE_MEMORY_LABEL: &str = "nvidia.com/gpu.memory";
 
 /// How a target stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -111,6 +116,40 @@ impl Node {
     /// Name.
     pub fn name(&self) -> &NodeName {
         &self.name
+    }
+
+    /// How many pods with this demand have to leave until the node has again what is claimed on it, as far as these resources go.
+    pub(crate) fn beyond(&self, demand: &Demand, resources: &[usize]) -> i64 {
+        let pods = |number: &usize| {
+            let short = self.claimed.get(*number) - self.allocatable.get(*number);
+            let each = demand.get(*number);
+            if short <= 0 || each <= 0 {
+                return 0;
+            }
+            (short + each - 1) / each
+        };
+        resources.iter().map(pods).max().unwrap_or(0)
+    }
+
+    /// What its accelerators are, as its labels say.
+    pub fn product(&self) -> Option<&str> {
+        PRODUCT_LABELS
+            .iter()
+            .find_map(|label| self.labels.get(*label))
+            .map(String::as_str)
+    }
+
+    /// Memory of one of its devices in MiB, as its labels say; 0: unknown.
+    pub fn device_memory_mib(&self) -> i64 {
+        self.labels
+            .get(DEVICE_MEMORY_LABEL)
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0)
+    }
+
+    /// What is not free.
+    pub fn in_use(&self) -> Amounts {
+        self.allocatable.less(&self.free)
     }
 
     /// Computes `free` anew.

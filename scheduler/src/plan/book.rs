@@ -9,6 +9,8 @@ use crate::fleet::WorkloadId;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Book {
     entries: BTreeMap<WorkloadId, Booked>,
+    /// How many run, by queue and priority.
+    running: BTreeMap<(String, i32), usize>,
 }
 
 /// One workload.
@@ -32,9 +34,12 @@ impl Book {
             return;
         }
         if let Some(entry) = self.entries.get_mut(&request.id) {
+            count(&mut self.running, &entry.request, false);
             entry.request.clone_from(request);
+            count(&mut self.running, &entry.request, true);
             return;
         }
+        count(&mut self.running, request, true);
         let entry = Booked {
             request: request.clone(),
             gave_way_to: BTreeSet::new(),
@@ -47,8 +52,10 @@ impl Book {
         let Some(entry) = self.entries.get_mut(&decision.id) else {
             return;
         };
+        count(&mut self.running, &entry.request, false);
         entry.request.current = after(&entry.request, decision);
         entry.request.epoch = decision.epoch;
+        count(&mut self.running, &entry.request, true);
     }
 
     /// Remembers who gave way to whom.
@@ -60,8 +67,34 @@ impl Book {
 
     /// Forgets what is gone or has finished.
     pub(super) fn forget(&mut self, id: &WorkloadId) {
-        self.entries.remove(id);
+        if let Some(entry) = self.entries.remove(id) {
+            count(&mut self.running, &entry.request, false);
+        }
     }
+
+    /// Whether anything runs in a queue below this priority.
+    pub(super) fn runs_below(&self, queue: &str, priority: i32) -> bool {
+        self.running
+            .range((queue.to_owned(), i32::MIN)..(queue.to_owned(), priority))
+            .next()
+            .is_some()
+    }
+}
+
+fn count(running: &mut BTreeMap<(String, i32), usize>, request: &Request, more: bool) {
+    if request.current.iter().all(|part| part.evicting) {
+        return;
+    }
+    let key = (request.queue.clone(), request.priority);
+    let left = running.get(&key).copied().unwrap_or(0);
+    match if more {
+        left + 1
+    } else {
+        left.saturating_sub(1)
+    } {
+        0 => running.remove(&key),
+        left => running.insert(key, left),
+    };
 }
 
 /// What a workload has after a decision.

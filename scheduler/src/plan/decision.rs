@@ -71,6 +71,8 @@ pub enum Change {
     Grown,
     /// Fewer pods, same epoch.
     Shrunk,
+    /// As many pods, some of them on other nodes because theirs were lost: a new epoch, as for more pods.
+    Swapped,
 }
 
 /// A part that goes.

@@ -11,6 +11,7 @@ use super::needs::Needs;
 use super::tree::Level;
 use super::{Current, Leaving, Step, eligible, strategies};
 use crate::fleet::{Fleet, TargetName, TargetState};
+use crate::shares::Refusal;
 
 /// A decision before it is written out.
 #[derive(Debug, Default)]
@@ -25,6 +26,8 @@ pub(super) struct Draft {
     pub(super) notes: Vec<(Reason, String)>,
     /// Pods by role that are wanted and have no place; `Some` of zeros: a workload without pods has none.
     pub(super) missing: Option<Vec<i64>>,
+    /// Its queue may not have more, whatever room there is.
+    pub(super) refused: Option<(Reason, String)>,
     /// For verdicts: what was looked for.
     pub(super) asked: Vec<i64>,
     pub(super) levels: Vec<Level>,
@@ -34,6 +37,21 @@ pub(super) struct Draft {
     pub(super) only: Option<BTreeSet<TargetName>>,
     /// Earliest time at which planning again may help.
     pub(super) wake_ms: Option<i64>,
+}
+
+impl Draft {
+    /// Takes back what was found: its queue may not have it. Who must leave a target still does.
+    pub(super) fn refuse(&mut self, needs: &Needs<'_>, refusal: &Refusal) {
+        let waits = !self.added.is_empty() || self.missing.is_some();
+        if !waits || !self.leaving.is_empty() {
+            return;
+        }
+        self.added.clear();
+        self.refused = Some((refusal.reason, refusal.message.clone()));
+        let asked = self.asked.clone();
+        self.missing.get_or_insert(asked);
+        self.asked = needs.wants();
+    }
 }
 
 /// What a workload has, sorted by how it stands.

@@ -8,8 +8,10 @@
 //!
 //! The planner does no I/O, has no clock and cannot fail; equal inputs give equal decisions, whatever the order of the requests.
 
+mod accounts;
 mod book;
 mod decision;
+mod devices;
 mod divide;
 mod draft;
 mod eligible;
@@ -19,12 +21,16 @@ mod give_way;
 mod moves;
 mod needs;
 mod occupancy;
+pub mod order;
 mod pick;
 mod planner;
+mod policy;
+pub mod promise;
 mod request;
 mod reserve;
 mod spread;
 mod strategies;
+mod swap;
 mod tree;
 pub mod value;
 mod wake;
@@ -38,6 +44,7 @@ mod tests;
 
 pub use decision::{Change, Decision, Explanation, Leaving, Outcome, Part, Report, Step};
 pub use planner::Planner;
+pub use policy::Policy;
 pub use request::{
     Avoid, Closeness, Current, DEFAULT_MIN_RUNTIME_MS, FailoverRule, PodSetRequest, Request,
 };

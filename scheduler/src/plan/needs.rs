@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use placement_api::kinds::{Packing, Strategy};
+use placement_api::kinds::{NodeShare, Packing, Strategy};
 use placement_api::toleration::{BLOCKING, Taint, TaintEffect, Toleration, tolerates};
 
 use super::{PodSetRequest, Request};
@@ -11,6 +11,9 @@ use crate::fleet::{CPU_TIME, Demand, Fleet, HOSTNAME, Node, Target, TargetName, 
 
 /// Most copies that are counted on one node: pods that ask nothing fit any number of times.
 const MOST_COPIES: i64 = 1 << 20;
+
+/// Soft taints that are told apart.
+const MOST_SOFT: i64 = 99;
 
 pub(super) struct Needs<'a> {
     pub(super) request: &'a Request,
@@ -40,7 +43,7 @@ impl<'a> Needs<'a> {
             .iter()
             .map(|set| SetNeed::new(fleet, request, set))
             .collect();
-        let devices = sets.iter().any(|set| !set.devices.is_empty());
+        let devices = sets.iter().any(SetNeed::asks_devices);
         let by_node_label = request
             .spread
             .iter()
@@ -76,6 +79,18 @@ impl<'a> Needs<'a> {
             .collect()
     }
 
+    /// Position of the role that a share is of.
+    pub(super) fn position_of(&self, share: &NodeShare) -> Option<usize> {
+        self.sets
+            .iter()
+            .position(|need| share.pod_set.is_empty() || *need.name == *share.pod_set)
+    }
+
+    /// The role that a share is of.
+    pub(super) fn of_share(&self, share: &NodeShare) -> Option<&SetNeed<'a>> {
+        self.sets.get(self.position_of(share)?)
+    }
+
     /// Divided over targets: only what has one role can be.
     pub(super) fn divides(&self) -> bool {
         self.request.strategy == Strategy::Divide && self.sets.len() == 1
@@ -85,14 +100,14 @@ impl<'a> Needs<'a> {
     pub(super) fn leading(&self) -> usize {
         self.sets
             .iter()
-            .position(|need| !need.devices.is_empty())
+            .position(SetNeed::asks_devices)
             .unwrap_or(0)
     }
 }
 
 impl<'a> SetNeed<'a> {
     fn new(fleet: &mut Fleet, request: &Request, set: &'a PodSetRequest) -> Self {
-        let demand = fleet.demand_with_share(&set.requests, set.gpu_share_milli);
+        let demand = fleet.demand_with_share(&set.requests, &set.claims, set.gpu_share_milli);
         let resources = fleet.resources();
         let devices: Vec<usize> = demand
             .iter()
@@ -118,6 +133,11 @@ impl<'a> SetNeed<'a> {
     /// Tolerations of the pods and of the request.
     pub(super) fn tolerations(&self) -> &[Toleration] {
         &self.tolerations
+    }
+
+    /// Whether it asks for devices, by resource or by claim.
+    pub(super) fn asks_devices(&self) -> bool {
+        !self.devices.is_empty() || self.demand.has_claims()
     }
 
     /// Pods of this role that a node takes now.
@@ -165,13 +185,26 @@ impl<'a> SetNeed<'a> {
         tolerates(&self.tolerations, &node.taints, BLOCKING).err()
     }
 
-    /// How much a node is to be avoided: soft taints first, then devices that the pods do not ask for.
+    /// The taint that drives running pods away.
+    pub(super) fn driven_off<'n>(&self, node: &'n Node) -> Option<&'n Taint> {
+        if node.taints.is_empty() {
+            return None;
+        }
+        tolerates(&self.tolerations, &node.taints, &[TaintEffect::NoExecute]).err()
+    }
+
+    /// How much a node is to be avoided: later alternatives of prioritised lists first, then soft taints, then devices that the
+    /// pods do not ask for.
     pub(super) fn avoidance(&self, node: &Node, fleet: &Fleet) -> i64 {
-        let soft = soft_taints(&self.tolerations, &node.taints);
-        let idle = node.allocatable.positive().any(|number| {
-            !self.devices.contains(&number) && is_extended(fleet.resources().name(number))
-        });
-        2 * soft + i64::from(idle)
+        let soft = soft_taints(&self.tolerations, &node.taints).min(MOST_SOFT);
+        // Who has claims is among devices of drivers in his place, whatever other classes they belong to.
+        let at_home = self.demand.has_claims() && node.allocatable.devices().is_some();
+        let idle = !at_home
+            && node.allocatable.positive().any(|number| {
+                !self.devices.contains(&number) && is_extended(fleet.resources().name(number))
+            });
+        let rank = self.demand.rank_in(&node.free);
+        2 * (MOST_SOFT + 1) * rank + 2 * soft + i64::from(idle)
     }
 }
 

@@ -70,6 +70,7 @@ struct Class {
     /// Those of pods and request together, and those of the request.
     tolerations: Vec<Toleration>,
     own: Vec<Toleration>,
+    packing: Packing,
     tiers: Vec<String>,
     kinds: std::collections::BTreeSet<String>,
     /// By kind of nodes: tier, soft taints of the target, avoidance; `None`: not at all.
@@ -143,7 +144,12 @@ impl Occupancy {
         }
         let (target, node) = fleet.indexed().place(choice.slot)?;
         let there = fleet.target(target.as_str())?.node_list().get(node)?;
-        let device = need.demand.share().map(|(resource, _)| {
+        // Who is spread leaves the choice of the device to the fleet.
+        let packed = need
+            .demand
+            .share()
+            .filter(|_| needs.packing == Packing::Pack);
+        let device = packed.map(|(resource, _)| {
             let open = there
                 .open()
                 .iter()
@@ -194,7 +200,20 @@ impl Occupancy {
             let (Some(rank), Some(first)) = (class.ranks[there.kind], there.first()) else {
                 return;
             };
-            if there.node.copies(&need.demand) < pods {
+            let copies = there.node.copies(&need.demand);
+            if copies < pods {
+                return;
+            }
+            if class.packing == Packing::Spread {
+                // The most headroom first.
+                class.heap.push(Reverse(Entry {
+                    rank,
+                    cost: -copies,
+                    first,
+                    state,
+                    version,
+                    open: None,
+                }));
                 return;
             }
             let spot = spot(there);
@@ -366,6 +385,7 @@ impl Occupancy {
                     && class.affinity == need.set.affinity
                     && class.tolerations == need.tolerations()
                     && class.own == request.tolerations
+                    && class.packing == needs.packing
                     && class.tiers == request.tiers
                     && class.kinds == request.kinds
             };
@@ -382,6 +402,7 @@ impl Occupancy {
             affinity: need.set.affinity.clone(),
             tolerations: need.tolerations().to_vec(),
             own: request.tolerations.clone(),
+            packing: needs.packing,
             tiers: request.tiers.clone(),
             kinds: request.kinds.clone(),
             ranks: Vec::new(),
@@ -453,9 +474,12 @@ fn plain(needs: &Needs<'_>) -> bool {
             })
         });
     request.strategy == Strategy::Gang
-        && needs.packing == Packing::Pack
+        // Spread pods go to several nodes.
+        && (needs.packing == Packing::Pack || need.set.count == 1)
         && need.set.count >= 1
         && (need.set.count == 1 || need.demand.share().is_none())
+        // Devices of drivers are told apart one by one.
+        && need.demand.devices().is_none()
         && request.current.is_empty()
         && request.avoid.is_empty()
         && request.topology.is_none()

@@ -1,33 +1,70 @@
 //! The planner and what it remembers between two cycles.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::accounts::Accounts;
 use super::book::Book;
 use super::needs::Needs;
 use super::occupancy::Occupancy;
+use super::swap::{self, Swapped};
 use super::wake::Waiting;
-use super::{Decision, Report, Request, draft, give_way, reserve, write_out};
+use super::{Decision, Policy, Report, Request, draft, give_way, reserve, write_out};
 use crate::fleet::{Event, Fleet, WorkloadId};
+use crate::shares::{QueueId, QueueTree, Refusal, Shares, Standing};
+use placement_api::reason::Reason;
 
-/// Decides where workloads run. It remembers what everybody has and who waits for what; the fleet is the caller's.
+/// Decides where workloads run. It remembers what everybody has, what the queues are entitled to, and who waits for what; the
+/// fleet is the caller's.
 #[derive(Clone, Debug, Default)]
 pub struct Planner {
+    policy: Policy,
     book: Book,
+    accounts: Accounts,
     waiting: Waiting,
     occupancy: Occupancy,
 }
 
+/// One cycle.
+struct Cycle<'a> {
+    fleet: &'a mut Fleet,
+    now_ms: i64,
+    report: Report,
+    decisions: BTreeMap<WorkloadId, Decision>,
+    /// Whose nodes were lost.
+    swaps: BTreeMap<WorkloadId, Swapped>,
+}
+
 impl Planner {
-    /// A planner that knows nobody.
+    /// A planner that knows nobody; one queue, the root.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Plans these workloads (those that are new, changed, woken, or have a part on a target that changed): pending ones and moves
-    /// first, growth last, each in the order of priority, age and id. Before anybody is planned, all their reservations in the fleet
-    /// are brought in line with their `current`; after, they are those of the decisions. So a decision that could not be written is
-    /// undone by planning again with the true `current`.
+    /// What holds for the whole fleet.
+    pub fn set_policy(&mut self, policy: Policy) {
+        self.accounts.shares.set_half_life(policy.half_life_ms);
+        self.accounts.recount();
+        self.policy = policy;
+    }
+
+    /// The tree of queues.
+    pub fn set_queues(&mut self, tree: QueueTree) {
+        let book = &self.book;
+        self.accounts.set_tree(tree, |id| {
+            book.get(id).map(|booked| booked.request.queue.clone())
+        });
+    }
+
+    /// What the queues use, want and are entitled to, as of the last cycle.
+    pub fn shares(&self) -> &Shares {
+        &self.accounts.shares
+    }
+
+    /// Plans these workloads (those that are new, changed, woken, or have a part on a target that changed): pending ones first, the
+    /// queue with the strongest claim first and in it by priority, age and id; then those that have something, to move or to grow.
+    /// Before anybody is planned, all their reservations in the fleet are brought in line with their `current`; after, they are
+    /// those of the decisions. So a decision that could not be written is undone by planning again with the true `current`.
     ///
     /// Every request gets one decision. Decisions about others follow: who gives way to one of them.
     pub fn plan(
@@ -40,65 +77,37 @@ impl Planner {
         for request in requests {
             let needs = self.ask(fleet, request);
             report.freed.merge(reserve::adopt(fleet, &needs));
+            self.accounts.record(fleet, request, false);
         }
-        let hub_degraded = fleet.hub_degraded();
-        report.hub_degraded = hub_degraded;
-        let mut order: Vec<&Request> = requests.iter().collect();
-        order.sort_by(|a, b| turn(a).cmp(&turn(b)));
-        let mut decisions: BTreeMap<WorkloadId, Decision> = BTreeMap::new();
-        for request in order {
-            if decisions.contains_key(&request.id) {
-                // It has just given way to somebody.
-                continue;
-            }
-            let needs = Needs::new(fleet, request);
-            let mut draft = self
-                .occupancy
-                .draft(fleet, &needs)
-                .unwrap_or_else(|| draft::draft(fleet, &needs, hub_degraded, now_ms));
-            let mut evictions = Vec::new();
-            if give_way::is_claimant(&needs, &draft) {
-                let settled = |id: &WorkloadId| decisions.contains_key(id);
-                if let Some(found) = give_way::find(fleet, &self.book, &needs, &settled, now_ms) {
-                    draft = draft::draft(fleet, &needs, hub_degraded, now_ms);
-                    evictions = found;
-                }
-            }
-            if let Some(wake) = draft.wake_ms {
-                report.wake_ms.insert(request.id.clone(), wake);
-                report.next_wake_ms = draft::earliest(report.next_wake_ms, Some(wake));
-            }
-            let mut decision =
-                write_out::write_out(fleet, &needs, draft, now_ms, &mut report.freed);
-            for eviction in evictions {
-                let Some(victim) = give_way::decision(&self.book, &needs, &eviction) else {
-                    continue;
-                };
-                self.book.gave_way(&eviction.victim, &request.id);
-                for leaving in &victim.leaving {
-                    let there = decision
-                        .parts
-                        .iter_mut()
-                        .find(|part| part.target == leaving.target);
-                    if let Some(part) = there {
-                        part.after
-                            .insert((victim.id.clone(), leaving.target.clone()));
-                    }
-                }
-                self.settle(victim, &mut decisions);
-            }
-            self.settle(decision, &mut decisions);
+        report.hub_degraded = fleet.hub_degraded();
+        let (mut running, pending): (Vec<&Request>, Vec<&Request>) =
+            requests.iter().partition(|request| runs(request));
+        running.sort_by(|a, b| turn(a).cmp(&turn(b)));
+        let swaps = self.swap(fleet, &running, now_ms, &mut report.freed);
+        self.accounts.shares.advance(now_ms);
+        self.accounts.divide(fleet, &self.policy);
+        let mut cycle = Cycle {
+            fleet,
+            now_ms,
+            report,
+            decisions: BTreeMap::new(),
+            swaps,
+        };
+        self.start(&mut cycle, &pending);
+        for request in running {
+            let refusal = self.accounts.may_start(request).err();
+            self.plan_one(&mut cycle, request, refusal);
         }
-        let asked: BTreeSet<&WorkloadId> = requests.iter().map(|request| &request.id).collect();
+        let Cycle {
+            report,
+            mut decisions,
+            ..
+        } = cycle;
         let mut answers: Vec<Decision> = requests
             .iter()
-            .filter_map(|request| decisions.get(&request.id).cloned())
+            .filter_map(|request| decisions.remove(&request.id))
             .collect();
-        answers.extend(
-            decisions
-                .into_values()
-                .filter(|decision| !asked.contains(&decision.id)),
-        );
+        answers.extend(decisions.into_values());
         (answers, report)
     }
 
@@ -107,6 +116,7 @@ impl Planner {
     pub fn adopt(&mut self, fleet: &mut Fleet, request: &Request) {
         let needs = self.ask(fleet, request);
         reserve::adopt(fleet, &needs);
+        self.accounts.record(fleet, request, false);
     }
 
     /// Those whom an event may help. (Who has a part on one of `event.targets` must be planned too; the caller knows them.)
@@ -118,6 +128,135 @@ impl Planner {
     pub fn forget(&mut self, id: &WorkloadId) {
         self.waiting.forget(id);
         self.book.forget(id);
+        self.accounts.forget(id);
+    }
+
+    /// Starts what waits: always the head of the queue with the strongest claim.
+    fn start(&mut self, cycle: &mut Cycle<'_>, pending: &[&Request]) {
+        let mut lines: BTreeMap<QueueId, VecDeque<&Request>> = BTreeMap::new();
+        let mut sorted = pending.to_vec();
+        sorted.sort_by(|a, b| turn(a).cmp(&turn(b)));
+        for request in sorted {
+            let queue = self.accounts.queue(request);
+            lines.entry(queue).or_default().push_back(request);
+        }
+        while let Some((queue, claim)) = self.strongest(&lines) {
+            let Some(line) = lines.get_mut(&queue) else {
+                break;
+            };
+            if let Some(request) = line.pop_front() {
+                self.plan_one(cycle, request, claim.err());
+            }
+            if line.is_empty() {
+                lines.remove(&queue);
+            }
+        }
+    }
+
+    /// The queue whose head goes next; heads that may not start go last.
+    fn strongest(
+        &mut self,
+        lines: &BTreeMap<QueueId, VecDeque<&Request>>,
+    ) -> Option<(QueueId, Result<Standing, Refusal>)> {
+        let mut best: Option<(QueueId, Result<Standing, Refusal>)> = None;
+        for (queue, line) in lines {
+            let Some(head) = line.front() else { continue };
+            let claim = self.accounts.may_start(head);
+            let better = match (&best, &claim) {
+                (None, _) | (Some((_, Err(_))), Ok(_)) => true,
+                (Some((other, Ok(standing))), Ok(mine)) => {
+                    let order = self
+                        .accounts
+                        .shares
+                        .compare(*queue, *mine, *other, *standing);
+                    order == Ordering::Less
+                }
+                (Some(_), Err(_)) => false,
+            };
+            if better {
+                best = Some((*queue, claim));
+            }
+        }
+        best
+    }
+
+    fn plan_one(&mut self, cycle: &mut Cycle<'_>, request: &Request, refusal: Option<Refusal>) {
+        if cycle.decisions.contains_key(&request.id) {
+            // It has just given way to somebody.
+            return;
+        }
+        let (now_ms, hub_degraded) = (cycle.now_ms, cycle.report.hub_degraded);
+        let swapped = cycle.swaps.remove(&request.id);
+        let request = swapped.as_ref().map_or(request, |swapped| &swapped.request);
+        let needs = Needs::new(cycle.fleet, request);
+        let mut draft = self
+            .occupancy
+            .draft(cycle.fleet, &needs)
+            .unwrap_or_else(|| draft::draft(cycle.fleet, &needs, hub_degraded, now_ms));
+        if let Some(refusal) = &refusal {
+            draft.refuse(&needs, refusal);
+        }
+        let mut evictions = Vec::new();
+        if !hub_degraded && give_way::is_claimant(&needs, &draft) {
+            let decided = &cycle.decisions;
+            let settled = |id: &WorkloadId| decided.contains_key(id);
+            let claim = give_way::Claim {
+                needs: &needs,
+                settled: &settled,
+                now_ms,
+            };
+            if let Some(found) = give_way::find(cycle.fleet, &self.book, &mut self.accounts, &claim)
+            {
+                draft = draft::draft(cycle.fleet, &needs, hub_degraded, now_ms);
+                evictions = found;
+            }
+        }
+        if let Some(wake) = draft.wake_ms {
+            cycle.report.wake_ms.insert(request.id.clone(), wake);
+            cycle.report.next_wake_ms = draft::earliest(cycle.report.next_wake_ms, Some(wake));
+        }
+        let mut decision =
+            write_out::write_out(cycle.fleet, &needs, draft, now_ms, &mut cycle.report.freed);
+        if let Some(swapped) = &swapped {
+            swapped.mark(&mut decision);
+        }
+        for eviction in evictions {
+            let Some(victim) = give_way::decision(&self.book, &needs, &eviction) else {
+                continue;
+            };
+            self.book.gave_way(&eviction.victim, &request.id);
+            for leaving in &victim.leaving {
+                let there = decision
+                    .parts
+                    .iter_mut()
+                    .find(|part| part.target == leaving.target);
+                if let Some(part) = there {
+                    part.after
+                        .insert((victim.id.clone(), leaving.target.clone()));
+                }
+            }
+            self.settle(cycle, victim);
+        }
+        self.settle(cycle, decision);
+    }
+
+    /// Replaces lost nodes of what runs, before anybody else takes the room.
+    fn swap(
+        &mut self,
+        fleet: &mut Fleet,
+        order: &[&Request],
+        now_ms: i64,
+        freed: &mut Event,
+    ) -> BTreeMap<WorkloadId, Swapped> {
+        let mut swaps = BTreeMap::new();
+        for request in order.iter().filter(|request| swap::concerns(request)) {
+            let needs = Needs::new(fleet, request);
+            if let Some(swapped) = swap::swap(fleet, &needs, now_ms, freed) {
+                self.book.ask(&swapped.request);
+                swaps.insert(request.id.clone(), swapped);
+            }
+        }
+        swaps
     }
 
     /// Says beforehand what will arrive, instead of learning it: requests, and how many pods like theirs.
@@ -137,24 +276,33 @@ impl Planner {
     }
 
     /// A decision is made.
-    fn settle(&mut self, decision: Decision, decisions: &mut BTreeMap<WorkloadId, Decision>) {
+    fn settle(&mut self, cycle: &mut Cycle<'_>, decision: Decision) {
+        self.book.decide(&decision);
         if let Some(booked) = self.book.get(&decision.id) {
             self.waiting.note(&booked.request, &decision);
+            let hopeless = matches!(
+                decision.explanation.reason,
+                Some(Reason::Impossible | Reason::NoDevice | Reason::SelectorMismatch)
+            );
+            self.accounts.record(
+                cycle.fleet,
+                &booked.request,
+                hopeless && decision.parts.is_empty(),
+            );
         } else {
             self.waiting.forget(&decision.id);
+            self.accounts.forget(&decision.id);
         }
-        self.book.decide(&decision);
-        decisions.insert(decision.id.clone(), decision);
+        cycle.decisions.insert(decision.id.clone(), decision);
     }
 }
 
-/// Whose turn it is: free room that pending work and growth both want goes to pending work.
-fn turn(request: &Request) -> (bool, Reverse<i32>, i64, &WorkloadId) {
-    let runs = request.current.iter().any(|part| !part.evicting);
-    (
-        runs,
-        Reverse(request.priority),
-        request.submitted_ms,
-        &request.id,
-    )
+/// Whether it has anything.
+fn runs(request: &Request) -> bool {
+    request.current.iter().any(|part| !part.evicting)
+}
+
+/// Whose turn it is in a queue.
+fn turn(request: &Request) -> (Reverse<i32>, i64, &WorkloadId) {
+    (Reverse(request.priority), request.submitted_ms, &request.id)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use placement_api::devices::DeviceClaim;
 use placement_api::kinds::{
     DivideBy, FailoverMode, NodeShare, Packing, SpreadConstraint, Strategy, TopologyMode,
 };
@@ -93,6 +94,8 @@ pub struct PodSetRequest {
     pub requests: ResourceVector,
     /// Thousandths of one `nvidia.com/gpu` that one pod asks beside `requests`: a time slice or an MPS share. 0: none.
     pub gpu_share_milli: i64,
+    /// Claims of one pod for devices (DRA). What they take of each class stands in `requests` too, where it can be told.
+    pub claims: Vec<DeviceClaim>,
     /// `spec.nodeSelector` of the pods.
     pub node_selector: Labels,
     /// Required node affinity of the pods.

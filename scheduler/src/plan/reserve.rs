@@ -81,6 +81,46 @@ pub(super) fn trim(fleet: &mut Fleet, needs: &Needs<'_>, part: &super::Part) -> 
     fleet.hold(id, &part.target, part.epoch, assumed, claimed)
 }
 
+/// Moves what a part has reserved from lost nodes to others. Returns what became free by it.
+pub(super) fn swap(
+    fleet: &mut Fleet,
+    needs: &Needs<'_>,
+    new: &Current,
+    old: &Current,
+    picks: &[Pick],
+) -> Event {
+    let id = &needs.request.id;
+    let Some(target) = fleet.target(new.target.as_str()) else {
+        return Event::nothing();
+    };
+    let kept = |share: &Share| {
+        let of = |nodes: &[NodeShare]| -> i64 {
+            nodes
+                .iter()
+                .filter(|node| {
+                    *node.name == *share.node.as_str() && *node.pod_set == *share.pod_set
+                })
+                .map(|node| node.pods)
+                .sum()
+        };
+        // What is assumed on a node that is new or has more than before is as it was; the new pods come on top.
+        share.pods.min(of(&new.nodes)).min(of(&old.nodes))
+    };
+    let held = target.held(id).map(|hold| hold.assumed.as_slice());
+    let mut assumed: Vec<Share> = held
+        .unwrap_or_default()
+        .iter()
+        .map(|share| Share {
+            pods: kept(share),
+            ..share.clone()
+        })
+        .filter(|share| share.pods > 0)
+        .collect();
+    assumed.extend(picks.iter().map(|pick| share(needs, target, pick)));
+    let claimed = shares_of(needs, &new.nodes);
+    fleet.hold(id, &new.target, new.epoch, assumed, claimed)
+}
+
 fn adopt_part(fleet: &mut Fleet, needs: &Needs<'_>, part: &Current) -> Event {
     let id = &needs.request.id;
     let Some(target) = fleet.target(part.target.as_str()) else {

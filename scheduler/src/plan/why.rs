@@ -10,7 +10,7 @@ use super::gang::{nodes_within, seat};
 use super::needs::{Needs, SetNeed};
 use super::tree::Level;
 use super::words;
-use super::{eligible, spread, tree};
+use super::{devices, eligible, spread, tree};
 use crate::fleet::{Fleet, Target, TargetName};
 
 /// What was found of the whole fleet.
@@ -172,7 +172,7 @@ fn shortfall(fleet: &Fleet, needs: &Needs<'_>, target: &Target, draft: &Draft) -
     let lacks = needs
         .sets
         .iter()
-        .flat_map(|need| lacking(need, target))
+        .flat_map(|need| lacking(fleet, need, target))
         .collect();
     let level = draft.levels.last()?;
     let nodes = nodes_within(target, &draft.within);
@@ -288,15 +288,16 @@ fn set_shortfall(fleet: &Fleet, need: &SetNeed<'_>, target: &Target, want: i64) 
             lacks: BTreeSet::new(),
         })
     };
+    if let Some((reason, message)) = devices::obstacle(need, target) {
+        return hard(reason, message);
+    }
+    let named = |number: usize| words::resource(fleet.resources().name(number));
     if let Some(device) = need
         .devices
         .iter()
         .find(|device| nodes.iter().all(|node| node.allocatable.get(**device) <= 0))
     {
-        return hard(
-            Reason::NoDevice,
-            format!("no node has {}", fleet.resources().name(*device)),
-        );
+        return hard(Reason::NoDevice, format!("no node has {}", named(*device)));
     }
     if nodes.is_empty() {
         return hard(Reason::InsufficientCapacity, "it has no nodes".to_owned());
@@ -317,7 +318,7 @@ fn set_shortfall(fleet: &Fleet, need: &SetNeed<'_>, target: &Target, want: i64) 
         let device = need
             .devices
             .first()
-            .map_or("", |device| fleet.resources().name(*device));
+            .map_or_else(String::new, |device| named(*device));
         return hard(
             Reason::NoDevice,
             format!(
@@ -331,6 +332,9 @@ fn set_shortfall(fleet: &Fleet, need: &SetNeed<'_>, target: &Target, want: i64) 
         .filter(|node| need.demand.copies_in(&node.allocatable) > 0)
         .collect();
     if large.is_empty() {
+        if let Some(message) = devices::impossible(need, &matching) {
+            return hard(Reason::Impossible, message);
+        }
         let tight = matching
             .iter()
             .filter(|node| equipped(node))
@@ -347,7 +351,7 @@ fn set_shortfall(fleet: &Fleet, need: &SetNeed<'_>, target: &Target, want: i64) 
         let has = if most > 0 {
             format!("the largest node has {}", show(most))
         } else {
-            format!("no node has {name}")
+            format!("no node has {}", words::resource(name))
         };
         return hard(
             Reason::Impossible,
@@ -389,9 +393,11 @@ fn set_shortfall(fleet: &Fleet, need: &SetNeed<'_>, target: &Target, want: i64) 
         .iter()
         .map(|node| node.free.get(need.main).max(0))
         .sum();
-    let name = fleet.resources().name(need.main);
+    let name = named(need.main);
     let message = if room > 0 {
         format!("room for {room} of {}", words::many(want, "pod"))
+    } else if let Some(message) = devices::full(need) {
+        message
     } else if need.devices.is_empty() {
         format!(
             "full: no node has {} free",
@@ -414,15 +420,16 @@ fn set_shortfall(fleet: &Fleet, need: &SetNeed<'_>, target: &Target, want: i64) 
     Some(Short {
         reason: Reason::InsufficientCapacity,
         message,
-        lacks: lacking(need, target),
+        lacks: lacking(fleet, need, target),
     })
 }
 
 /// Resources of which more on some node would give room for more pods.
-fn lacking(need: &SetNeed<'_>, target: &Target) -> BTreeSet<usize> {
+fn lacking(fleet: &Fleet, need: &SetNeed<'_>, target: &Target) -> BTreeSet<usize> {
     let open = target.node_list().iter().filter(|node| {
         node.unusable.is_none() && need.tainted(node).is_none() && need.selects(node)
     });
     open.map(|node| need.demand.scarcest_in(&node.free))
+        .chain(devices::resources(fleet, need))
         .collect()
 }

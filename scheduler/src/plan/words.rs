@@ -1,5 +1,6 @@
 //! Sentences for people: what is asked, what is missing, with numbers.
 
+use placement_api::devices::class_of_resource;
 use placement_api::kinds::Strategy;
 use placement_api::quantity::ResourceVector;
 use placement_api::toleration::{Taint, TaintEffect};
@@ -34,7 +35,7 @@ pub(super) fn amounts(requests: &ResourceVector) -> String {
     let devices: Vec<String> = list
         .iter()
         .filter(|(name, _)| is_extended(name))
-        .map(|(name, amount)| format!("{amount} {name}"))
+        .map(|(name, amount)| format!("{amount} {}", class_of_resource(name).unwrap_or(name)))
         .collect();
     if !devices.is_empty() {
         return devices.join(", ");
@@ -43,6 +44,14 @@ pub(super) fn amounts(requests: &ResourceVector) -> String {
         .map(|(name, amount)| format!("{amount} {name}"))
         .collect::<Vec<_>>()
         .join(", ")
+}
+
+/// A resource as people say it: `nvidia.com/gpu`, "devices of class gpu.nvidia.com".
+pub(super) fn resource(name: &str) -> String {
+    class_of_resource(name).map_or_else(
+        || name.to_owned(),
+        |class| format!("devices of class {class}"),
+    )
 }
 
 /// The last word of a level's label: `topology.kubernetes.io/rack` is a rack, a host name is a node.

@@ -286,6 +286,13 @@ fn explain(
     {
         (reason, message) = (noted, why);
     }
+    let mut lacks = lacks;
+    if let Some(refused) = &draft.refused {
+        (reason, message) = refused.clone();
+        // Whatever of it is given back may be its queue's.
+        let asked = needs.sets.iter().flat_map(|need| need.set.requests.iter());
+        lacks.extend(asked.map(|(name, _)| name.to_owned()));
+    }
     // What should leave and has no refuge is named with the reason why; what runs stays.
     for one in draft
         .leaving

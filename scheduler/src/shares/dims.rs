@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 
-use placement_api::quantity::ResourceVector;
+use placement_api::quantity::{Quantity, ResourceList, ResourceVector};
 use placement_api::resources::{CPU, MEMORY};
 
 /// Number of the dimension `cpu`.
@@ -115,10 +115,9 @@ impl Dims {
         if let Some(dim) = self.resources.get(name) {
             return *dim;
         }
-        let bytes = name == MEMORY || name.ends_with("storage") || name.starts_with("hugepages-");
         let (grain, slack) = match name {
             CPU => (720, 720),
-            _ if bytes => (1, 4096),
+            _ if in_bytes(name) => (1, 4096),
             _ => (720_720, 720),
         };
         self.resources.insert(name.to_owned(), self.all.len());
@@ -234,13 +233,37 @@ pub struct Named {
     pub products: BTreeMap<String, i64>,
 }
 
+impl Named {
+    /// The resources as a list of quantities; devices may have a fraction.
+    pub fn to_list(&self) -> ResourceList {
+        let whole: ResourceVector = self
+            .resources
+            .iter()
+            .filter(|(name, _)| !is_device(name))
+            .map(|(name, amount)| (name.clone(), amount / 1000))
+            .collect();
+        let mut list = whole.to_list();
+        let devices = self.resources.iter().filter(|(name, _)| is_device(name));
+        list.extend(devices.map(|(name, amount)| (name.clone(), Quantity::from_milli(*amount))));
+        list
+    }
+}
+
+/// Whether amounts of a resource are counts.
+fn is_device(name: &str) -> bool {
+    name != CPU && !in_bytes(name)
+}
+
+fn in_bytes(name: &str) -> bool {
+    name == MEMORY || name.ends_with("storage") || name.starts_with("hugepages-")
+}
+
 /// Thousandths of a base unit as people read them: `12 nvidia.com/gpu`, `1.5 cpu`, `20Gi memory`.
 pub(super) fn show(name: &str, thousandths: i64) -> String {
-    use placement_api::quantity::Quantity;
     let whole = thousandths / 1000;
     let quantity = match name {
         CPU => Quantity::from_milli(whole),
-        _ if name == MEMORY || name.ends_with("storage") => {
+        _ if in_bytes(name) => {
             let mebibytes = whole - whole % (1 << 20);
             Quantity::from_bytes(if mebibytes > 0 { mebibytes } else { whole })
         }

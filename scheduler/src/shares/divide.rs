@@ -49,7 +49,7 @@ impl Terms {
     pub(super) fn new(tree: &QueueTree, dims: &mut Dims) -> Self {
         for queue in tree.ids() {
             let spec = tree.spec(queue);
-            spec.guaranteed.iter().for_each(|(name, _)| {
+            spec.guaranteed.keys().for_each(|name| {
                 dims.resource(name);
             });
             spec.limit.keys().for_each(|name| {
@@ -114,9 +114,9 @@ fn of_one(
     let spec = tree.spec(queue);
     let mut guaranteed: Vec<Option<i128>> = vec![None; dims.len()];
     let mut limit = vec![UNLIMITED; dims.len()];
-    for (name, amount) in spec.guaranteed.iter() {
+    for (name, amount) in &spec.guaranteed {
         let dim = dims.resource(name);
-        guaranteed[dim] = Some(i128::from(amount) * dims.get(dim).grain);
+        guaranteed[dim] = Some(i128::from(*amount) * dims.get(dim).grain);
     }
     for (name, amount) in &spec.limit {
         let dim = dims.resource(name);

@@ -36,6 +36,17 @@ struct Growth {
     /// What it has already of its dominant resource.
     has: u128,
     state: State,
+    /// Pace in every contested dimension, in their order.
+    paces: Vec<Pace>,
+}
+
+/// How an amount grows with the level.
+#[derive(Clone, Copy, Default)]
+struct Pace {
+    /// What belongs to a share of 1.
+    rate: u128,
+    /// What belongs to the share that it has already.
+    had: u128,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -116,6 +127,7 @@ fn growths(free: &[i128], cups: &[Cup], measures: &Measures) -> Vec<Growth> {
                 has: measures.part(&cup.gets, &dominant),
                 dominant,
                 state: State::Waits,
+                paces: Vec::new(),
             })
         })
         .collect()
@@ -143,6 +155,13 @@ fn rise(free: &[i128], cups: &[Cup], growths: &mut [Growth]) -> Option<Stop> {
         })
         .collect();
     let first = flows.first()?.dim;
+    for growth in growths.iter_mut() {
+        let wants = &cups[growth.cup].wants;
+        growth.paces = flows
+            .iter()
+            .map(|flow| growth.pace(wants[flow.dim]))
+            .collect();
+    }
     let marks = marks(growths);
     let (mut part, mut whole) = (0, 1);
     for mark in &marks {
@@ -171,15 +190,14 @@ fn rise(free: &[i128], cups: &[Cup], growths: &mut [Growth]) -> Option<Stop> {
         (part, whole) = (mark.part, mark.whole);
         let growth = &mut growths[mark.growth];
         let wants = &cups[growth.cup].wants;
-        for flow in &mut flows {
-            let (rate, had) = growth.pace(wants[flow.dim]);
+        for (flow, pace) in flows.iter_mut().zip(&growth.paces) {
             if mark.ends {
-                flow.rate -= rate * growth.weight;
-                flow.had -= had;
+                flow.rate -= pace.rate * growth.weight;
+                flow.had -= pace.had;
                 flow.met += wants[flow.dim].unsigned_abs();
             } else {
-                flow.rate += rate * growth.weight;
-                flow.had += had;
+                flow.rate += pace.rate * growth.weight;
+                flow.had += pace.had;
             }
         }
         growth.state = if mark.ends { State::Met } else { State::Grows };
@@ -203,9 +221,9 @@ fn give(free: &mut [i128], cups: &mut [Cup], growths: &[Growth], stop: Option<&S
                 (State::Met, _) | (_, None) => wanted,
                 (State::Waits, Some(_)) => continue,
                 (State::Grows, Some(stop)) => {
-                    let (rate, had) = growth.pace(wanted);
-                    let reached = mul_div(stop.part, rate * growth.weight, stop.whole);
-                    i128::try_from(reached.saturating_sub(had)).unwrap_or(wanted)
+                    let pace = growth.pace(wanted);
+                    let reached = mul_div(stop.part, pace.rate * growth.weight, stop.whole);
+                    i128::try_from(reached.saturating_sub(pace.had)).unwrap_or(wanted)
                 }
             };
             let amount = amount.min(wanted).min(*left);
@@ -244,19 +262,20 @@ fn marks(growths: &[Growth]) -> Vec<Mark> {
 }
 
 impl Growth {
-    /// Of a wish: the amount that belongs to a share of 1, and the amount that belongs to what it has already.
-    fn pace(&self, wanted: i128) -> (u128, u128) {
+    /// How it grows in a dimension of which it wants so much.
+    fn pace(&self, wanted: i128) -> Pace {
         if wanted <= 0 {
-            return (0, 0);
+            return Pace::default();
         }
         // Bounded, so that a thousand of them times a weight stay below 2¹²⁷.
-        let rate = mul_div(
-            wanted.unsigned_abs(),
-            self.dominant.whole,
-            self.dominant.part,
-        )
-        .min(1 << 90);
-        (rate, mul_div(self.has, rate, self.dominant.whole))
+        let Portion { part, whole, .. } = self.dominant;
+        let rate = mul_div(wanted.unsigned_abs(), whole, part).min(1 << 90);
+        let had = if self.has == 0 {
+            0
+        } else {
+            mul_div(self.has, rate, whole)
+        };
+        Pace { rate, had }
     }
 }
 

@@ -21,8 +21,8 @@ pub struct QueueSpec {
     pub order: QueueOrder,
     /// With `Size` or `FinishTime`: running workloads may be stopped for others of equal priority.
     pub time_slicing: bool,
-    /// Amounts that are its own, by resource.
-    pub guaranteed: ResourceVector,
+    /// Amounts that are its own, by resource. 0 is said too: it caps what those below are guaranteed; absent is the sum of theirs.
+    pub guaranteed: BTreeMap<String, i64>,
     /// Amounts that it never exceeds, by resource. 0 is a limit, absent is none.
     pub limit: BTreeMap<String, i64>,
     /// Finer than the resource.
@@ -55,7 +55,7 @@ impl Default for QueueSpec {
             priority: 0,
             order: QueueOrder::Age,
             time_slicing: false,
-            guaranteed: ResourceVector::new(),
+            guaranteed: BTreeMap::new(),
             limit: BTreeMap::new(),
             accelerators: Vec::new(),
             lend: true,
@@ -101,7 +101,7 @@ impl QueueSpec {
         let guaranteed = self
             .guaranteed
             .iter()
-            .map(|(name, amount)| ("spec.guaranteed", name, amount));
+            .map(|(name, amount)| ("spec.guaranteed", name.as_str(), *amount));
         let limit = self
             .limit
             .iter()

@@ -3,8 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use placement_api::quantity::ResourceVector;
-
 use super::spec::QueueSpec;
 
 /// Name of the queue of workloads that name none. It is the root's own line unless there is a Queue of this name.
@@ -68,7 +66,7 @@ impl QueueTree {
             }
             if let Some(problem) = spec.problem() {
                 problems.insert(name, problem);
-                spec.guaranteed = ResourceVector::new();
+                spec.guaranteed = BTreeMap::new();
                 spec.limit = BTreeMap::new();
                 spec.accelerators = Vec::new();
             }
@@ -131,6 +129,11 @@ impl QueueTree {
     /// is counted where they stand, else at the root.
     pub fn home(&self, name: &str) -> QueueId {
         self.names.get(name).copied().unwrap_or(Self::ROOT)
+    }
+
+    /// A queue that stands in the tree, usable or not.
+    pub fn known(&self, name: &str) -> Option<QueueId> {
+        self.names.get(name).copied()
     }
 
     /// Why queues cannot be used, by name.

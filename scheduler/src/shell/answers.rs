@@ -134,6 +134,7 @@ impl Engine {
                     kind if kind == api::LOCATIONS.kind => Source::Locations,
                     kind if kind == api::PLACEMENTS.kind => Source::Placements,
                     kind if kind == api::KIND_PROFILES.kind => Source::Profiles,
+                    kind if kind == api::QUEUES.kind => Source::Queues,
                     _ => return,
                 };
                 self.model.applied(&source, *live, now);

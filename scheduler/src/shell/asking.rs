@@ -11,7 +11,7 @@ use placement_api::selector::Labels;
 
 use super::model::{Key, Model, Now, Part, RootKey};
 use super::reports::AVOID_MOST_MS;
-use crate::ask::{Ask, Surroundings, ask};
+use crate::ask::{Ask, Claims, Surroundings, ask};
 use crate::fleet::{TargetName, WorkloadId};
 use crate::plan::{Avoid, Current, Request};
 
@@ -46,16 +46,20 @@ impl Model {
             .profile(&kind)
             .unwrap_or_else(|| Arc::new(Profile::generic(&kind.group, &kind.kind)));
         let none = Labels::new();
-        let queues = self
-            .config
-            .queues
-            .iter()
-            .map(|(name, queue)| (name.clone(), queue.namespaces.clone()))
-            .collect();
+        let namespace = entry.root.key.namespace.clone();
+        let claims = |kind: &str, name: &str| {
+            let key = RootKey {
+                kind: GroupKind::new(known::RESOURCE_CLAIM.group, kind),
+                key: ObjectKey::new(namespace.as_str(), name),
+            };
+            self.root(&key).map(|object| object.to_value())
+        };
         let around = Surroundings {
+            claims: Claims(&claims),
             profile: &profile,
             placement,
-            queues: &queues,
+            queues: &self.config.queue_selectors,
+            unusable: self.planner.shares().tree().problems(),
             priorities: &self.config.priorities,
             namespace: self
                 .config

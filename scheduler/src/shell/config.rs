@@ -1,19 +1,17 @@
-//! What platform owners write: Locations, Placements, Queues, the FleetPolicy, KindProfiles.
+//! What platform owners write: Locations, Placements, KindProfiles. (Queues and the FleetPolicy: `queues`.)
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use placement_api::api_type::GroupKind;
-use placement_api::kinds::{FleetPolicy, KindProfile, Location, Placement, Queue};
+use placement_api::kinds::{KindProfile, Location, Placement};
 use placement_api::profile::Profile;
 use placement_api::raw::RawObject;
 use tracing::warn;
 
 use super::intake::parsed;
-use super::model::{
-    Key, LocationRecord, Model, Now, PlacementRecord, ProfileRecord, QueueRecord, number,
-};
-use crate::fleet::{DEFAULT_LEVELS, WorkloadId};
+use super::model::{Key, LocationRecord, Model, Now, PlacementRecord, ProfileRecord, number};
+use crate::fleet::WorkloadId;
 use crate::select::{self, Rule};
 
 impl Model {
@@ -127,45 +125,6 @@ impl Model {
             self.render(&id);
         }
         self.reselect(None, now);
-    }
-
-    pub(super) fn queue_applied(&mut self, object: &RawObject) {
-        let Some(queue) = parsed::<Queue>(object) else {
-            return;
-        };
-        let namespaces = select::read(
-            queue.spec.namespace_selector.as_ref(),
-            "spec.namespaceSelector",
-        )
-        .inspect_err(|error| {
-            warn!(
-                queue = object.metadata.name,
-                error, "a Queue's selector cannot be used"
-            );
-        })
-        .ok()
-        .flatten();
-        let before = self.config.queues.insert(
-            object.metadata.name.clone(),
-            QueueRecord {
-                namespaces: namespaces.clone(),
-            },
-        );
-        if before.is_none_or(|before| before.namespaces != namespaces) {
-            self.look_at_all();
-        }
-    }
-
-    pub(super) fn policy_applied(&mut self, object: &RawObject) {
-        let Some(policy) = parsed::<FleetPolicy>(object) else {
-            return;
-        };
-        let mut levels = policy.spec.topology_levels;
-        if levels.is_empty() {
-            levels = DEFAULT_LEVELS.map(str::to_owned).to_vec();
-        }
-        let event = self.fleet.set_levels(levels);
-        self.event.merge(event);
     }
 
     pub(super) fn profile_applied(&mut self, object: &RawObject) {

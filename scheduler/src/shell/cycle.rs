@@ -163,6 +163,17 @@ impl Model {
                 part.render = true;
                 touched.insert(planned.target.clone());
             }
+            let verdicts = &decision.explanation.verdicts;
+            if let (Change::Swapped, Some(verdict)) = (
+                planned.change,
+                verdicts
+                    .iter()
+                    .find(|verdict| planned.target.as_str() == verdict.target),
+            ) {
+                let text = format!("on {}: {}", planned.target, verdict.message);
+                self.notes
+                    .push(Note::normal(&entry.spec.root, "NodesReplaced", text));
+            }
             if planned.change == Change::New {
                 part.replaces.clone_from(&planned.replaces);
                 part.removed = false;

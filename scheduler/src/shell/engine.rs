@@ -249,6 +249,7 @@ impl Engine {
         }
         let begun = Instant::now();
         let reasons = self.model.cycle(now);
+        self.model.queues_moved(now);
         if !reasons.is_empty() {
             self.metrics.cycle(begun.elapsed().as_secs_f64());
         }
@@ -334,6 +335,7 @@ impl Engine {
                 self.enqueue(key);
             }
             Timer::Discover => self.discover(),
+            Timer::Queues => self.model.compare_queues(),
         }
     }
 
@@ -450,6 +452,7 @@ impl Engine {
             Key::Location(name) => self.model.location_job(name),
             Key::Placement(name) => self.model.placement_job(name, now),
             Key::Profile(name) => self.model.profile_job(name),
+            Key::Queue(name) => self.model.queue_job(name, now),
             Key::Check(root) => {
                 let store = self.model.kinds.get(&root.kind)?;
                 let read = Write {

@@ -12,7 +12,7 @@ use tracing::warn;
 use super::lease::spec_of;
 use super::model::{Alarm, Entry, Key, LiveAssignment, LiveWorkload, Model, Now, RootKey, Timer};
 use super::watch::Source;
-use crate::fleet::{DEFAULT_LEVELS, TargetName, WorkloadId};
+use crate::fleet::{TargetName, WorkloadId};
 use crate::manifest::serves;
 use crate::select::{self, Kind};
 
@@ -71,14 +71,10 @@ impl Model {
                 self.placements_changed(&key.name, now);
             }
             Source::Queues => {
-                self.config.queues.remove(&key.name);
-                self.look_at_all();
+                self.queue_gone(&key.name);
             }
             Source::Policies => {
-                let event = self
-                    .fleet
-                    .set_levels(DEFAULT_LEVELS.map(str::to_owned).to_vec());
-                self.event.merge(event);
+                self.policy_gone();
             }
             Source::Profiles => {
                 if let Some(record) = self.config.profiles.remove(&key.name) {

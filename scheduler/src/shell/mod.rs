@@ -14,6 +14,7 @@ mod kinds;
 pub(crate) mod lease;
 pub(crate) mod metrics;
 mod model;
+mod queues;
 mod reports;
 pub(crate) mod serve;
 mod status;

@@ -333,7 +333,11 @@ pub(crate) struct PlacementRecord {
 /// A Queue.
 #[derive(Debug)]
 pub(crate) struct QueueRecord {
-    pub(crate) namespaces: Option<LabelSelector>,
+    pub(crate) version: u64,
+    pub(crate) generation: i64,
+    pub(crate) spec: crate::shares::QueueSpec,
+    pub(crate) status: placement_api::kinds::QueueStatus,
+    pub(crate) status_at: Option<Instant>,
 }
 
 /// A Location.
@@ -363,6 +367,8 @@ pub(crate) struct Config {
     /// The Placements that can be used, in the order in which they are asked.
     pub(crate) rules: Vec<Rule>,
     pub(crate) queues: BTreeMap<String, QueueRecord>,
+    /// The same: the namespaces that may use them; absent: all.
+    pub(crate) queue_selectors: BTreeMap<String, Option<LabelSelector>>,
     pub(crate) locations: BTreeMap<String, LocationRecord>,
     pub(crate) profiles: BTreeMap<String, ProfileRecord>,
     pub(crate) priorities: BTreeMap<String, i32>,
@@ -465,6 +471,8 @@ pub(crate) enum Key {
     Placement(String),
     /// Status of a KindProfile.
     Profile(String),
+    /// Status of a Queue.
+    Queue(String),
     /// An Event.
     Note(u64),
 }
@@ -480,6 +488,8 @@ pub(crate) enum Timer {
     Write(Key),
     /// What the hub serves is asked again.
     Discover,
+    /// The numbers of the Queues are compared with what was written.
+    Queues,
 }
 
 /// When.

@@ -20,7 +20,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(250);
 /// Two writes of one object's status are at least so far apart.
 const SPACING: Duration = Duration::from_millis(100);
 /// The same for numbers that only people look at.
-const NUMBERS: Duration = Duration::from_secs(1);
+pub(super) const NUMBERS: Duration = Duration::from_secs(1);
 
 impl Model {
     /// The write of an object's status, if there is one and it is due.
@@ -239,13 +239,13 @@ impl Model {
     }
 }
 
-fn difference<T: serde::Serialize>(from: &T, to: &T) -> Option<Value> {
+pub(super) fn difference<T: serde::Serialize>(from: &T, to: &T) -> Option<Value> {
     let from = serde_json::to_value(from).unwrap_or_default();
     let to = serde_json::to_value(to).unwrap_or_default();
     merge_diff(&from, &to).map(|patch| json!({ "status": patch }))
 }
 
-fn status_write(
+pub(super) fn status_write(
     key: Key,
     api: placement_api::api_type::ApiType,
     object: ObjectKey,

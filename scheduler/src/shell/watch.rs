@@ -133,6 +133,8 @@ pub(crate) const DEPENDENCIES: &[ApiType] = &[
     known::SECRET,
     known::SERVICE,
     known::SERVICE_ACCOUNT,
+    known::RESOURCE_CLAIM,
+    known::RESOURCE_CLAIM_TEMPLATE,
 ];
 
 /// What is left out at the server already.

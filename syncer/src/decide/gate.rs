@@ -1,14 +1,17 @@
 //! Which gated pod gets which node.
 //!
 //! The hub decides nodes for a number of pods per role; pods come and go. A pod that the hub's numbers have no more room for (the
-//! surge of a rolling update) is released into the domain without a node.
+//! surge of a rolling update) is released into the domain without a node. A pod whose place is on a node that takes nothing now stays
+//! gated: the hub swaps the node, or it comes back (docs/decisions/0007-hot-swap.md).
 
 use std::collections::BTreeMap;
 
 use placement_api::kinds::NodeShare;
 use placement_api::names::{GATE, NODE_ANNOTATION};
+use placement_api::toleration::{TaintEffect, tolerates};
 use serde_json::{Map, Value, json};
 
+use super::node::Node;
 use super::pod::Pod;
 
 /// Label that names a node, on every node.
@@ -23,8 +26,12 @@ pub struct Release {
     pub node: Option<String>,
 }
 
-/// What to release now. Pods that have ended or are on their way out hold no place any more.
-pub fn release(shares: &[NodeShare], pods: &[&Pod]) -> Vec<Release> {
+/// What to release now. Pods that have ended or are on their way out hold no place any more; `open` says whether a node takes a pod.
+pub fn release(
+    shares: &[NodeShare],
+    pods: &[&Pod],
+    open: &dyn Fn(&str, &Pod) -> bool,
+) -> Vec<Release> {
     let mut free: BTreeMap<(&str, &str), i64> = BTreeMap::new();
     for share in shares {
         *free
@@ -44,18 +51,30 @@ pub fn release(shares: &[NodeShare], pods: &[&Pod]) -> Vec<Release> {
     gated.sort_by(|a, b| pods[*a].order().cmp(&pods[*b].order()));
     gated
         .into_iter()
-        .map(|index| {
-            let set = pods[index].pod_set.as_str();
-            let slot = free
+        .filter_map(|index| {
+            let pod = pods[index];
+            let mut places: Vec<(&str, &mut i64)> = free
                 .iter_mut()
-                .find(|((of, _), left)| *of == set && **left > 0);
-            let node = slot.map(|((_, node), left)| {
-                *left -= 1;
+                .filter(|((of, _), left)| *of == pod.pod_set && **left > 0)
+                .map(|((_, node), left)| (*node, left))
+                .collect();
+            let at = places.iter().position(|(node, _)| open(node, pod));
+            let waits = at.is_none() && !places.is_empty();
+            let node = places.get_mut(at.unwrap_or(0)).map(|(node, left)| {
+                **left -= 1;
                 (*node).to_owned()
             });
-            Release { pod: index, node }
+            (!waits).then_some(Release { pod: index, node })
         })
         .collect()
+}
+
+/// Whether a node takes this pod: it is there, it takes something, and drives the pod not away.
+pub fn is_open(node: Option<&Node>, pod: &Pod) -> bool {
+    node.is_some_and(|node| {
+        node.unusable.is_none()
+            && tolerates(&pod.tolerations, &node.taints, &[TaintEffect::NoExecute]).is_ok()
+    })
 }
 
 /// The one patch that gives a pod its node or domain and lifts the gate. `live` is the pod as it was just read; `hostname` is the
@@ -164,7 +183,7 @@ mod tests {
 
     fn released(shares: &[NodeShare], pods: &[Pod]) -> Vec<(String, Option<String>)> {
         let refs: Vec<&Pod> = pods.iter().collect();
-        release(shares, &refs)
+        release(shares, &refs, &|_, _| true)
             .into_iter()
             .map(|r| (pods[r.pod].name.clone(), r.node))
             .collect()
@@ -203,6 +222,62 @@ mod tests {
             [("x".to_owned(), None)],
             "another role has no places"
         );
+    }
+
+    #[test]
+    fn a_place_on_a_node_that_takes_nothing_waits_for_the_hub() {
+        let pods = [
+            pod("a", Some("n2"), false),
+            pod("b", None, true),
+            pod("c", None, true),
+        ];
+        let released = |shares: &[NodeShare], shut: &str| -> Vec<(String, Option<String>)> {
+            let refs: Vec<&Pod> = pods.iter().collect();
+            release(shares, &refs, &|node, _| node != shut)
+                .into_iter()
+                .map(|r| (pods[r.pod].name.clone(), r.node))
+                .collect()
+        };
+        let some = |name: &str, node: &str| (name.to_owned(), Some(node.to_owned()));
+        let shares = [share("n1", 1), share("n2", 1), share("n3", 1)];
+        assert_eq!(released(&shares, ""), [some("b", "n1"), some("c", "n3")]);
+        assert_eq!(
+            released(&shares, "n1"),
+            [some("b", "n3")],
+            "c keeps its gate"
+        );
+        let none_left = [share("n1", 1), share("n2", 1)];
+        assert_eq!(
+            released(&none_left, "n1"),
+            [("c".to_owned(), None)],
+            "b waits for n1; c is beyond the hub's numbers"
+        );
+        // The hub has swapped n1 for n4.
+        let swapped = [share("n2", 1), share("n3", 1), share("n4", 1)];
+        assert_eq!(released(&swapped, "n1"), [some("b", "n3"), some("c", "n4")]);
+    }
+
+    #[test]
+    fn which_nodes_are_open() {
+        let mut node = Node::default();
+        let plain = Pod::default();
+        assert!(is_open(Some(&node), &plain));
+        assert!(!is_open(None, &plain));
+        node.taints =
+            serde_json::from_value(json!([{"key": "k", "effect": "NoSchedule"}])).unwrap();
+        assert!(
+            is_open(Some(&node), &plain),
+            "the member's scheduler says so"
+        );
+        node.taints = serde_json::from_value(json!([{"key": "k", "effect": "NoExecute"}])).unwrap();
+        assert!(!is_open(Some(&node), &plain));
+        let tolerant = Pod {
+            tolerations: serde_json::from_value(json!([{"operator": "Exists"}])).unwrap(),
+            ..Pod::default()
+        };
+        assert!(is_open(Some(&node), &tolerant));
+        node.unusable = Some("NotReady".into());
+        assert!(!is_open(Some(&node), &tolerant));
     }
 
     #[test]
@@ -273,7 +348,7 @@ mod tests {
                 }
             }
             let refs: Vec<&Pod> = pods.iter().collect();
-            let out = release(&shares, &refs);
+            let out = release(&shares, &refs, &|_, _| true);
             prop_assert_eq!(out.len(), gated);
             for share in &shares {
                 let there = pods.iter().filter(|p| p.given.as_deref() == Some(&share.name)).count();

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use placement_api::kinds::{CountedAssignment, DeviceSummary, InventoryNode, NodeClass};
+use placement_api::api_type::ObjectKey;
+use placement_api::devices::{Sharing, share};
+use placement_api::kinds::{CountedAssignment, DeviceSummary, InventoryNode, NodeClass, NodeShare};
 use placement_api::quantity::ResourceList;
 use placement_api::raw::digest_of;
 use placement_api::resources::ResourceVector;
@@ -58,7 +60,7 @@ pub fn take_stock<'a>(
     let local = local_labels(nodes.clone());
     let mut classes = BTreeMap::new();
     let mut stock = Stock::default();
-    let mut devices: BTreeMap<(String, String, String), (i64, i64)> = BTreeMap::new();
+    let mut devices = BTreeMap::new();
     for node in nodes {
         let (own, shared): (BTreeMap<_, _>, BTreeMap<_, _>) = node
             .labels
@@ -87,21 +89,21 @@ pub fn take_stock<'a>(
             labels: own,
             free: changed(&all, &free),
             unusable: node.unusable.clone(),
+            devices: None,
         });
     }
     stock.nodes.sort_by(|a, b| a.name.cmp(&b.name));
     stock.classes = classes.into_values().collect();
     stock.devices = devices
         .into_iter()
-        .map(
-            |((resource, product, sharing), (total, free))| DeviceSummary {
-                resource,
-                product,
-                sharing,
-                total,
-                free,
-            },
-        )
+        .map(|((resource, product, sharing), sum)| DeviceSummary {
+            resource,
+            product,
+            sharing: sharing.as_str().to_owned(),
+            total: sum.total,
+            free: sum.free,
+            physical: (sharing != Sharing::Whole).then_some(sum.physical),
+        })
         .collect();
     stock
 }
@@ -119,24 +121,25 @@ pub struct Expected<'a> {
     pub finished: bool,
     /// The root says that it is healthy.
     pub healthy: bool,
+    /// Nodes that the order names; empty: none.
+    pub nodes: &'a [NodeShare],
 }
 
-/// The assignments whose pods the free amounts include: all are there and bound, or the work has ended. Pods that cannot be told
-/// (kinds without a template) are taken to be there when the root says that it is healthy.
+/// The assignments whose pods the free amounts include: all are there and bound, or the work has ended. Where the order names nodes, a
+/// pod elsewhere is none of them: after a hot swap the new node's room is assumed to be used until its pod is there, though the lost
+/// pod may still be listed. Pods that cannot be told (kinds without a template) are taken to be there when the root says that it is
+/// healthy.
 pub fn counted<'a>(
     assignments: impl Iterator<Item = Expected<'a>>,
     pods_of: impl Fn(&str) -> Vec<&'a Pod>,
+    is_allocated: impl Fn(&ObjectKey) -> bool,
 ) -> Vec<CountedAssignment> {
     let mut all: Vec<CountedAssignment> = assignments
         .filter(|expected| {
             expected.finished
                 || expected.pods.map_or(expected.healthy, |count| {
                     let pods = pods_of(expected.name);
-                    let settled = pods
-                        .iter()
-                        .filter(|p| !p.deleting && (p.holds_resources() || p.has_ended()))
-                        .count();
-                    i64::try_from(settled).unwrap_or(i64::MAX) >= count
+                    settled(&pods, expected.nodes, &is_allocated) >= count
                 })
         })
         .map(|expected| CountedAssignment {
@@ -146,6 +149,31 @@ pub fn counted<'a>(
         .collect();
     all.sort();
     all
+}
+
+/// Pods that are bound where they should be, or have ended.
+fn settled(pods: &[&Pod], nodes: &[NodeShare], is_allocated: &impl Fn(&ObjectKey) -> bool) -> i64 {
+    let mut places: BTreeMap<(&str, &str), i64> = BTreeMap::new();
+    for share in nodes {
+        *places
+            .entry((share.pod_set.as_str(), share.name.as_str()))
+            .or_default() += share.pods;
+    }
+    let mut count = 0;
+    for pod in pods.iter().filter(|pod| !pod.deleting) {
+        // What its claims hold has to be seen as well; they come by another watch.
+        let bound = pod.holds_resources()
+            && pod.claims.iter().all(is_allocated)
+            && (nodes.is_empty()
+                || places
+                    .get_mut(&(pod.pod_set.as_str(), pod.node.as_str()))
+                    .is_some_and(|left| {
+                        *left -= 1;
+                        *left >= 0
+                    }));
+        count += i64::from(bound || pod.has_ended());
+    }
+    count
 }
 
 fn local_labels<'a>(nodes: impl Iterator<Item = &'a Node> + Clone) -> BTreeSet<&'a str> {
@@ -201,8 +229,16 @@ fn is_device(resource: &str) -> bool {
         && !resource.starts_with("kubernetes.io/")
 }
 
+/// Devices of one resource, product and sharing.
+#[derive(Default)]
+struct Sum {
+    total: i64,
+    free: i64,
+    physical: i64,
+}
+
 fn count_devices(
-    devices: &mut BTreeMap<(String, String, String), (i64, i64)>,
+    devices: &mut BTreeMap<(String, String, Sharing), Sum>,
     node: &Node,
     all: &ResourceVector,
     free: &ResourceVector,
@@ -212,26 +248,18 @@ fn count_devices(
         .filter(|(resource, total)| is_device(resource) && *total > 0)
     {
         let vendor = resource.split('/').next().unwrap_or_default();
-        let label = |name: &str| {
-            node.labels
-                .get(&format!("{vendor}/{name}"))
-                .map(String::as_str)
-        };
-        let product = label("gpu.product").unwrap_or_default();
-        let sharing = if resource.contains("/mig-") || product.contains("-MIG-") {
-            "MIG"
-        } else {
-            match label("gpu.sharing-strategy") {
-                Some("time-slicing") => "TimeSliced",
-                Some("mps") => "MPS",
-                _ => "Whole",
-            }
-        };
-        let sum = devices
-            .entry((resource.to_owned(), product.to_owned(), sharing.to_owned()))
-            .or_default();
-        sum.0 += total;
-        sum.1 += free.get(resource);
+        let product = node.labels.get(&format!("{vendor}/gpu.product"));
+        let share = share(resource, &node.labels);
+        let key = (
+            resource.to_owned(),
+            product.cloned().unwrap_or_default(),
+            share.sharing,
+        );
+        let sum = devices.entry(key).or_default();
+        sum.total += total;
+        sum.free += free.get(resource);
+        // Nodes do not share a device: each rounds up by itself.
+        sum.physical += share.physical(total);
     }
 }
 
@@ -365,6 +393,7 @@ mod tests {
             pods: count,
             finished,
             healthy,
+            nodes: &[],
         };
         let cases = [
             (expected(Some(2), false, false), vec![0, 1], false),
@@ -376,10 +405,104 @@ mod tests {
             (expected(None, false, true), vec![], true),
         ];
         for (case, which, is_counted) in cases {
-            let got = counted(std::iter::once(case.clone()), |_| {
-                which.iter().map(|i| &pods[*i]).collect()
-            });
+            let got = counted(
+                std::iter::once(case.clone()),
+                |_| which.iter().map(|i| &pods[*i]).collect(),
+                |_| false,
+            );
             assert_eq!(got.len() == 1, is_counted, "{case:?}");
         }
+    }
+
+    #[test]
+    fn a_pod_on_a_node_that_was_swapped_counts_for_nothing() {
+        let share = |name: &str, pods| NodeShare {
+            name: name.into(),
+            pods,
+            ..NodeShare::default()
+        };
+        let pods = [
+            pod("n1", "Running", 1),
+            pod("n1", "Running", 1),
+            pod("n2", "Running", 1),
+            pod("n1", "Succeeded", 1),
+        ];
+        for (nodes, which, is_counted) in [
+            (vec![share("n1", 1), share("n2", 1)], vec![0, 2], true),
+            (vec![share("n1", 1), share("n3", 1)], vec![0, 2], false),
+            (vec![share("n1", 1), share("n3", 1)], vec![0, 3], true),
+            (vec![share("n1", 1), share("n2", 1)], vec![0, 1], false),
+            (vec![share("n1", 2)], vec![0, 1], true),
+        ] {
+            let expected = Expected {
+                name: "a",
+                epoch: 3,
+                pods: Some(2),
+                finished: false,
+                healthy: false,
+                nodes: &nodes,
+            };
+            let got = counted(
+                std::iter::once(expected),
+                |_| which.iter().map(|i| &pods[*i]).collect(),
+                |_| false,
+            );
+            assert_eq!(got.len() == 1, is_counted, "{nodes:?} {which:?}");
+        }
+    }
+
+    #[test]
+    fn counted_when_the_claims_are_seen_too() {
+        let mut one = pod("n1", "Running", 0);
+        one.claims = vec![ObjectKey::new("n", "gpu-x")];
+        let expected = Expected {
+            name: "a",
+            epoch: 1,
+            pods: Some(1),
+            finished: false,
+            healthy: true,
+            nodes: &[],
+        };
+        for (allocated, is_counted) in [(false, 0), (true, 1)] {
+            let got = counted(
+                std::iter::once(expected.clone()),
+                |_| vec![&one],
+                |_| allocated,
+            );
+            assert_eq!(got.len(), is_counted);
+        }
+    }
+
+    #[test]
+    fn shares_of_a_device_say_how_many_there_are() {
+        let mut shared = node("n1", "r1", "8");
+        shared
+            .labels
+            .insert("nvidia.com/gpu.replicas".into(), "4".into());
+        shared.labels.insert(
+            "nvidia.com/gpu.sharing-strategy".into(),
+            "time-slicing".into(),
+        );
+        let mut mixed = node("n2", "r1", "0");
+        mixed
+            .allocatable
+            .insert("nvidia.com/mig-1g.10gb".into(), Quantity::from_units(14));
+        let stock = take_stock(
+            [shared, mixed, node("n3", "r1", "2")].iter(),
+            std::iter::empty(),
+        );
+        let found: Vec<(&str, i64, Option<i64>)> = stock
+            .devices
+            .iter()
+            .map(|d| (d.sharing.as_str(), d.total, d.physical))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("Whole", 2, None),
+                ("TimeSliced", 8, Some(2)),
+                ("MIG", 14, Some(2))
+            ]
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! A pod, as much of it as the agent needs, and what a person needs to know of pods that fail.
 
+use placement_api::api_type::ObjectKey;
 use placement_api::demand::PodDemand;
 use placement_api::kinds::{FailingPod, PodsSummary};
 use placement_api::names::{
@@ -7,6 +8,8 @@ use placement_api::names::{
 };
 use placement_api::raw::RawObject;
 use placement_api::resources::ResourceVector;
+use placement_api::toleration::Toleration;
+use serde::Deserialize as _;
 use serde_json::Value;
 
 /// A message that goes up; longer ones are cut.
@@ -43,12 +46,16 @@ pub struct Pod {
     pub deleting: bool,
     /// Our gate holds it.
     pub gated: bool,
+    /// What it tolerates; read only of gated pods.
+    pub tolerations: Vec<Toleration>,
     /// Ready.
     pub ready: bool,
     /// Why the member's scheduler finds no node.
     pub unschedulable: Option<String>,
     /// What it takes of its node.
     pub requests: ResourceVector,
+    /// Claims for devices that it has.
+    pub claims: Vec<ObjectKey>,
     /// Containers in trouble.
     pub failing: Vec<FailingPod>,
 }
@@ -93,11 +100,15 @@ impl Pod {
             pod.gated = spec["schedulingGates"]
                 .as_array()
                 .is_some_and(|gates| gates.iter().any(|g| g["name"] == GATE));
+            if pod.gated {
+                pod.tolerations = Vec::deserialize(&spec["tolerations"]).unwrap_or_default();
+            }
             pod.ready = condition(&status, "Ready").is_some_and(|c| c["status"] == "True");
             pod.unschedulable = condition(&status, "PodScheduled")
                 .filter(|c| c["status"] == "False" && c["reason"] == "Unschedulable")
                 .map(|c| cut(c["message"].as_str().unwrap_or("unschedulable")));
             pod.failing = failing(&pod.name, &status);
+            pod.claims = claims(&pod.namespace, &spec, &status);
         }
         pod
     }
@@ -158,6 +169,27 @@ pub fn cut(message: &str) -> String {
         end -= 1;
     }
     message[..end].to_owned()
+}
+
+/// Claims that the pod names, those that were made for it, and that for its extended resources.
+fn claims(namespace: &str, spec: &Value, status: &Value) -> Vec<ObjectKey> {
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let named = list(&spec["resourceClaims"]).into_iter();
+    let made = list(&status["resourceClaimStatuses"]).into_iter();
+    let extended = status["extendedResourceClaimStatus"].clone();
+    let mut claims: Vec<ObjectKey> = named
+        .chain(made)
+        .chain([extended])
+        .filter_map(|one| {
+            Some(ObjectKey::new(
+                namespace,
+                one["resourceClaimName"].as_str()?,
+            ))
+        })
+        .collect();
+    claims.sort();
+    claims.dedup();
+    claims
 }
 
 fn failing(pod: &str, status: &Value) -> Vec<FailingPod> {

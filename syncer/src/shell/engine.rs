@@ -312,7 +312,11 @@ impl Engine {
             .progress
             .iter()
             .filter_map(|(name, progress)| progress.expected(name));
-        let counted = counted(expected, |name| self.state.pods(name));
+        let counted = counted(
+            expected,
+            |name| self.state.pods(name),
+            |claim| self.state.devices.is_allocated(claim),
+        );
         let made = inventory::make(
             &self.state,
             self.fixed.session,

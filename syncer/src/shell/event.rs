@@ -6,6 +6,7 @@ use placement_api::kinds::Inventory;
 use placement_api::raw::RawObject;
 
 use super::apply::Outcome;
+use super::devices::DeviceKind;
 use super::release::Released;
 
 /// One thing that has happened.
@@ -21,6 +22,8 @@ pub enum Event {
     Pods(WatchEvent),
     /// Nodes.
     Nodes(WatchEvent),
+    /// Slices, claims or classes of devices.
+    Devices(DeviceKind, WatchEvent),
     /// Namespaces.
     Namespaces(WatchEvent),
     /// CustomResourceDefinitions.

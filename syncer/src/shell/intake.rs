@@ -46,6 +46,14 @@ impl Engine {
                     .nodes
                     .feed(event, |object| Node::read(&object), |_, _| {});
                 self.stock.dirty = true;
+                // The node of a pod that waits for it may be back.
+                let held = self.progress.iter().filter(|(_, one)| one.held);
+                let held: Vec<String> = held.map(|(name, _)| name.clone()).collect();
+                self.push_all(held);
+            }
+            Event::Devices(kind, event) => {
+                self.state.devices.feed(kind, event);
+                self.stock.dirty = true;
             }
             Event::Namespaces(event) => {
                 let mut gone = BTreeSet::new();
@@ -81,6 +89,8 @@ impl Engine {
                 if known && self.state.version == version {
                     return None;
                 }
+                let (member, tell) = (&self.fixed.member, &self.fixed.tell);
+                self.state.devices.follow(&discovery, member, tell);
                 self.state.discovery = Some(Arc::new(*discovery));
                 self.state.version = version;
                 self.stock.dirty = true;

@@ -1,5 +1,6 @@
 //! The Inventory: put together from the engine's state, written when it has changed, at most once per second.
 
+use placement_api::api_type::ObjectKey;
 use placement_api::kinds::{CountedAssignment, InventoryStatus};
 
 use super::discovery::served;
@@ -18,10 +19,19 @@ pub fn make(
     mut problems: Vec<String>,
 ) -> Option<InventoryStatus> {
     let discovery = state.discovery.as_ref()?;
-    if !state.nodes.is_synced() || !state.pods.is_synced() {
+    if !state.nodes.is_synced() || !state.pods.is_synced() || !state.devices.is_known() {
         return None;
     }
-    let stock = take_stock(state.nodes.values(), state.pods.values());
+    let mut stock = take_stock(state.nodes.values(), state.pods.values());
+    let devices = state.devices.take(|name| {
+        let node = state.nodes.get(&ObjectKey::cluster(name));
+        node.is_some_and(|node| node.unusable.is_none())
+    });
+    for node in &mut stock.nodes {
+        node.devices = devices.nodes.get(&node.name).cloned();
+    }
+    stock.devices.extend(devices.summaries);
+    problems.extend(devices.problems);
     problems.sort();
     if problems.len() > PROBLEMS {
         let more = problems.len() - PROBLEMS;
@@ -36,6 +46,9 @@ pub fn make(
         classes: stock.classes,
         nodes: stock.nodes,
         devices: stock.devices,
+        device_classes: devices.classes,
+        device_shapes: devices.shapes,
+        device_layouts: devices.layouts,
         served: served(discovery),
         counted,
         problems,

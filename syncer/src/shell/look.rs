@@ -12,11 +12,13 @@ use super::event::Event;
 use super::metrics::{FailureLabels, StepLabels};
 use super::order::Order;
 use super::probe::replica_failure;
+use super::progress::Counts;
 use super::release::{Lift, Released, release};
 use super::state::Wanted;
 use crate::decide::diff::{Decision, Input, Seen, Step, Why, decide};
 use crate::decide::gate;
 use crate::decide::object_id::ObjectId;
+use crate::decide::pod::Pod;
 use crate::decide::status::Reading;
 use crate::interpret;
 
@@ -327,11 +329,14 @@ impl Engine {
             || !current
             || order.spec.state != AssignmentState::Active
             || !self.state.pods.is_synced()
+            || !self.state.nodes.is_synced()
         {
             return;
         }
         let pods = self.state.pods(name);
-        let lifts: Vec<Lift> = gate::release(&order.spec.nodes, &pods)
+        let nodes = &self.state.nodes;
+        let open = |node: &str, pod: &Pod| gate::is_open(nodes.get(&ObjectKey::cluster(node)), pod);
+        let lifts: Vec<Lift> = gate::release(&order.spec.nodes, &pods, &open)
             .into_iter()
             .map(|release| {
                 let pod = pods[release.pod];
@@ -350,6 +355,8 @@ impl Engine {
                 }
             })
             .collect();
+        let gated = pods.iter().filter(|pod| pod.gated && pod.is_live());
+        progress.held = gated.count() > lifts.len();
         if lifts.is_empty() {
             return;
         }
@@ -392,7 +399,13 @@ impl Engine {
         let finished = ledger.is_some_and(|ledger| ledger.spec.finished.is_some());
         let healthy = reading.is_some_and(|reading| reading.healthy);
         let active = spec.state == AssignmentState::Active && ledger.is_some() && !removed;
-        let counts = active.then_some((spec.epoch, pods, finished, healthy));
+        let counts = active.then(|| Counts {
+            epoch: spec.epoch,
+            pods,
+            finished,
+            healthy,
+            nodes: spec.nodes.clone(),
+        });
         let progress = self.progress.entry(name.to_owned()).or_default();
         if progress.counts != counts {
             progress.counts = counts;

@@ -8,6 +8,7 @@
 
 pub mod apply;
 pub mod crds;
+pub mod devices;
 pub mod discovery;
 pub mod engine;
 pub mod event;

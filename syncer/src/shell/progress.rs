@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use placement_api::kinds::NodeShare;
+
 use crate::decide::backoff::{Trouble, wait};
 use crate::decide::inventory::Expected;
 use crate::decide::status::Failure;
@@ -42,8 +44,12 @@ pub struct Progress {
     pub removing_since: Option<u64>,
     /// Pods are being released.
     pub releasing: bool,
-    /// What the Inventory has to know of it: epoch, pods, finished, healthy.
-    pub counts: Option<(i64, Option<i64>, bool, bool)>,
+    /// Pods that it had when it was healthy once.
+    pub healthy_pods: Option<i64>,
+    /// Pods stay gated because their node takes nothing now.
+    pub held: bool,
+    /// What the Inventory has to know of it.
+    pub counts: Option<Counts>,
     /// What people should know of it.
     pub problem: Option<String>,
 }
@@ -109,16 +115,32 @@ impl Progress {
     }
 
     /// For the Inventory.
-    pub fn expected<'a>(&self, name: &'a str) -> Option<Expected<'a>> {
-        let (epoch, pods, finished, healthy) = self.counts?;
+    pub fn expected<'a>(&'a self, name: &'a str) -> Option<Expected<'a>> {
+        let counts = self.counts.as_ref()?;
         Some(Expected {
             name,
-            epoch,
-            pods,
-            finished,
-            healthy,
+            epoch: counts.epoch,
+            pods: counts.pods,
+            finished: counts.finished,
+            healthy: counts.healthy,
+            nodes: &counts.nodes,
         })
     }
+}
+
+/// What the Inventory has to know of an assignment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// Epoch of the order.
+    pub epoch: i64,
+    /// Pods that its templates make; `None`: its kind has none.
+    pub pods: Option<i64>,
+    /// The root has ended.
+    pub finished: bool,
+    /// The root says that it is healthy.
+    pub healthy: bool,
+    /// Nodes that the order names.
+    pub nodes: Vec<NodeShare>,
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -10,6 +10,7 @@ use placement_api::names::HUB_LABEL;
 use placement_api::raw::RawObject;
 
 use super::apply::{Ledger, Outcome};
+use super::devices::DeviceStore;
 use super::discovery::resolve;
 use super::member::Watching;
 use super::order::Order;
@@ -63,6 +64,8 @@ pub struct State {
     pub pods_of: BTreeMap<String, BTreeSet<ObjectKey>>,
     /// All nodes.
     pub nodes: Store<Node>,
+    /// What is said of devices.
+    pub devices: DeviceStore,
     /// SyncPolicies.
     pub policies: Store<RawObject>,
     /// What the member serves.

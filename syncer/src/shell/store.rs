@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use client::WatchEvent;
 use placement_api::api_type::ObjectKey;
+use placement_api::kinds::DeviceClassSummary;
 use placement_api::raw::RawObject;
 
 use crate::decide::node::Node;
 use crate::decide::pod::Pod;
+use crate::decide::slice::{Claim, Slice};
 
 /// Something with the number that its server counts changes by.
 pub trait Versioned {
@@ -28,6 +30,24 @@ impl Versioned for Pod {
 }
 
 impl Versioned for Node {
+    fn version(&self) -> u64 {
+        0
+    }
+}
+
+impl Versioned for Slice {
+    fn version(&self) -> u64 {
+        self.version
+    }
+}
+
+impl Versioned for Claim {
+    fn version(&self) -> u64 {
+        self.version
+    }
+}
+
+impl Versioned for DeviceClassSummary {
     fn version(&self) -> u64 {
         0
     }

@@ -49,8 +49,14 @@ impl Engine {
         });
         if was_healthy || reading.is_some_and(|reading| reading.healthy) {
             progress.healthy_epoch = Some(epoch);
+            progress.healthy_pods = Some(expected);
         }
-        let ran = progress.healthy_epoch == Some(epoch);
+        if order.spec.state == AssignmentState::Removed {
+            progress.healthy_pods = None;
+        }
+        // A swap of nodes gives it a new epoch; what ran here before is not given up for it.
+        let ran = progress.healthy_epoch == Some(epoch)
+            || progress.healthy_pods.is_some_and(|had| had >= expected);
         let said = no_node.or(replica_failure);
         let trouble = (said.is_some() || short) && expected > 0 && root_uid.is_some();
         if !trouble

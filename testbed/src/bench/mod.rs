@@ -1,8 +1,14 @@
 //! Benches: each prints our figure and what to compare it with, taken in the same run.
 
 mod cost;
+mod fairness;
+mod jct;
 mod openb;
 mod place;
+mod plan;
+mod pooling;
+mod promises;
+mod table;
 
 use anyhow::Result;
 
@@ -11,18 +17,39 @@ use anyhow::Result;
 pub enum Bench {
     /// A burst of Deployments to two members: throughput, writes, CPU, latency, memory, against the floor.
     Place(place::PlaceArgs),
+    /// Completion times and the longest wait in virtual time, against FIFO, SRSF, EASY, Tiresias.
+    Jct(table::ReplayArgs),
+    /// Finish-time fairness in virtual time, against Shockwave and Themis.
+    Fairness(table::ReplayArgs),
+    /// One pool against pinned clusters, in virtual time.
+    Pooling(table::ReplayArgs),
+    /// Starts that are promised while estimates are wrong, in virtual time.
+    Promises(table::ReplayArgs),
     /// Occupancy: the openb lists of a production fleet, against FGD and other packers.
     Openb(openb::OpenbArgs),
+    /// Decisions per second on large fleets, without any writing.
+    Plan(plan::PlanArgs),
 }
 
 /// Runs a bench.
 pub fn run(bench: Bench) -> Result<()> {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
     match bench {
-        Bench::Place(args) => runtime.block_on(place::run(args)),
+        Bench::Jct(args) => jct::run(&args),
+        Bench::Fairness(args) => fairness::run(&args),
+        Bench::Pooling(args) => pooling::run(&args),
+        Bench::Promises(args) => promises::run(&args),
         Bench::Openb(args) => openb::run(&args),
+        Bench::Plan(args) => plan::run(&args),
+        Bench::Place(args) => on_clusters(place::run(args)),
     }
+}
+
+/// Runs a bench that needs real API servers.
+fn on_clusters(bench: impl Future<Output = Result<()>>) -> Result<()> {
+    // Somebody else of this process may have installed it already.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(bench)
 }

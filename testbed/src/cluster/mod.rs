@@ -309,7 +309,7 @@ impl Cluster {
         command
     }
 
-    /// Creates the nodes of pools and waits until all are Ready. A node that is there already stays as it is.
+    /// Creates the nodes of pools with the devices that drivers publish there, and waits until all are Ready. A node that is there already stays as it is.
     pub fn add_nodes(&self, pools: &[Pool]) -> Result<()> {
         let nodes: Vec<Value> = pools.iter().flat_map(Pool::nodes).collect();
         for node in &nodes {
@@ -320,6 +320,19 @@ impl Cluster {
                 bail!(
                     "node {} was refused ({}): {}",
                     node["metadata"]["name"],
+                    answer.status,
+                    answer.body
+                );
+            }
+        }
+        let devices: Vec<(&str, Value)> = pools.iter().flat_map(Pool::devices).collect();
+        for (plural, object) in &devices {
+            let path = format!("/apis/resource.k8s.io/v1/{plural}");
+            let answer = self.https.post(&path, &object.to_string(), REQUEST)?;
+            if !matches!(answer.status, 201 | 409) {
+                bail!(
+                    "{plural} {} were refused ({}): {}",
+                    object["metadata"]["name"],
                     answer.status,
                     answer.body
                 );

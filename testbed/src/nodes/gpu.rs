@@ -54,6 +54,9 @@ pub struct Sharing {
     pub strategy: SharingStrategy,
     /// Pods on one GPU.
     pub replicas: u32,
+    /// The resource is called `….shared` (`renameByDefault`).
+    #[serde(default)]
+    pub rename: bool,
 }
 
 /// The device plugin's ways of sharing.
@@ -70,7 +73,9 @@ impl Gpu {
     /// The extended resources of a node.
     pub(super) fn resources(&self) -> BTreeMap<String, u32> {
         let replicas = self.sharing.map_or(1, |sharing| sharing.replicas);
-        let whole = |number: u32| BTreeMap::from([("nvidia.com/gpu".to_owned(), number)]);
+        let renamed = self.sharing.is_some_and(|sharing| sharing.rename);
+        let suffix = if renamed { ".shared" } else { "" };
+        let whole = |number: u32| BTreeMap::from([(format!("nvidia.com/gpu{suffix}"), number)]);
         match &self.mig {
             None => whole(self.count * replicas),
             Some(mig) if mig.strategy == MigStrategy::Single => {
@@ -79,7 +84,7 @@ impl Gpu {
             Some(mig) => {
                 let partition = |(profile, number): (&String, &u32)| {
                     (
-                        format!("nvidia.com/mig-{profile}"),
+                        format!("nvidia.com/mig-{profile}{suffix}"),
                         self.count * number * replicas,
                     )
                 };
@@ -103,8 +108,10 @@ impl Gpu {
         let (replicas, strategy) = match self.sharing {
             None => (1, "none"),
             Some(sharing) => {
-                // GFD's mark of a GPU that is not a pod's own.
-                product.push_str("-SHARED");
+                // GFD's mark of a GPU that is not a pod's own, where its resource does not say so.
+                if !sharing.rename {
+                    product.push_str("-SHARED");
+                }
                 (
                     sharing.replicas,
                     if sharing.strategy == SharingStrategy::Mps {

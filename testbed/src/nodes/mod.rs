@@ -14,8 +14,13 @@
 //!       racks: 2                # two racks of two nodes; `racks: {size: 8}` fills racks of eight
 //!       clique: rack            # one NVLink clique for each rack, or `pool`, or `node`
 //!       gpu: {product: NVIDIA-H100-80GB-HBM3, memory: 81559, count: 8}
+//!     - name: dra
+//!       count: 2
+//!       capacity: {cpu: 64, memory: 512Gi}
+//!       devices: {driver: gpu.example.com, count: 4, attributes: {productName: H100}, capacity: {memory: 80Gi}}
 //! ```
 
+mod devices;
 mod gpu;
 
 use std::{collections::BTreeMap, fmt};
@@ -24,6 +29,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+pub use self::devices::Devices;
 pub use self::gpu::{Gpu, Mig, MigStrategy, Sharing, SharingStrategy};
 
 /// Label with the name of a node's pool.
@@ -80,6 +86,9 @@ pub struct Pool {
     /// GPUs of a node.
     #[serde(default)]
     pub gpu: Option<Gpu>,
+    /// Devices of a node that a driver publishes (DRA).
+    #[serde(default)]
+    pub devices: Option<Devices>,
     /// Racks, into which the nodes are put in order.
     #[serde(default)]
     pub racks: Option<Racks>,
@@ -195,8 +204,27 @@ impl Pool {
         (0..self.count).map(|index| self.node(index)).collect()
     }
 
+    /// ResourceSlices of its nodes and DeviceClasses, with the plural of their kinds.
+    pub fn devices(&self) -> Vec<(&'static str, Value)> {
+        let Some(devices) = &self.devices else {
+            return Vec::new();
+        };
+        let slices = (0..self.count).flat_map(|index| devices.slices(&self.node_name(index)));
+        let classes = devices
+            .classes()
+            .into_iter()
+            .map(|class| ("deviceclasses", class));
+        classes
+            .chain(slices.map(|slice| ("resourceslices", slice)))
+            .collect()
+    }
+
+    fn node_name(&self, index: u32) -> String {
+        format!("{}-{}", self.name, index + 1)
+    }
+
     fn node(&self, index: u32) -> Value {
-        let name = format!("{}-{}", self.name, index + 1);
+        let name = self.node_name(index);
         let capacity = self.resources(&self.capacity);
         let mut allocatable = capacity.clone();
         allocatable.extend(
@@ -303,6 +331,14 @@ impl fmt::Display for Summary<'_> {
         let nodes: u32 = self.0.iter().map(|pool| pool.count).sum();
         write!(f, "{nodes} node{}", if nodes == 1 { "" } else { "s" })?;
         for pool in self.0 {
+            if let Some(devices) = &pool.devices {
+                write!(
+                    f,
+                    " · {} × {} (DRA)",
+                    pool.count * devices.count,
+                    devices.driver
+                )?;
+            }
             let Some(gpu) = &pool.gpu else { continue };
             write!(f, " · {} × {}", pool.count * gpu.count, gpu.short_product())?;
             match pool.count.checked_sub(1).and_then(|last| pool.rack(last)) {

@@ -175,3 +175,75 @@ fn the_demo_has_racks_of_sixteen_gpus_two_regions_and_a_member_without_gpus() {
         "7 nodes · 32 × H100 in 2 racks"
     );
 }
+
+#[test]
+fn devices_are_published_as_a_driver_does() {
+    let pool = pool(
+        "devices: {driver: d, count: 2, attributes: {productName: X}, capacity: {memory: 80Gi}}",
+    );
+    let objects = pool.devices();
+    assert_eq!(
+        objects
+            .iter()
+            .filter(|(plural, _)| *plural == "resourceslices")
+            .count(),
+        4,
+        "one for each node"
+    );
+    let (_, slice) = &objects[1];
+    assert_eq!(slice["spec"]["nodeName"], "p-1");
+    assert_eq!(
+        slice["spec"]["devices"][1]["attributes"]["resource.kubernetes.io/numaNode"]["int"],
+        1
+    );
+    assert_eq!(
+        slice["spec"]["devices"][1]["capacity"]["memory"]["value"],
+        "80Gi"
+    );
+    let (_, class) = &objects[0];
+    assert_eq!(class["metadata"]["name"], "d");
+}
+
+#[test]
+fn partitions_share_counters_within_the_limits_of_a_slice() {
+    let pool = pool("devices: {driver: d, count: 9, partitions: true}");
+    let slices: Vec<Value> = pool
+        .devices()
+        .into_iter()
+        .filter(|(plural, _)| *plural == "resourceslices")
+        .map(|(_, slice)| slice)
+        .collect();
+    let of_node: Vec<&Value> = slices
+        .iter()
+        .filter(|slice| slice["spec"]["nodeName"] == "p-1")
+        .collect();
+    // 14 devices for each GPU, and nine sets of counters.
+    assert_eq!(of_node.len(), 2 + 2);
+    for slice in of_node {
+        assert_eq!(slice["spec"]["pool"]["resourceSliceCount"], 4);
+        assert!(
+            slice["spec"]["devices"]
+                .as_array()
+                .is_none_or(|all| all.len() <= 64)
+        );
+        assert!(
+            slice["spec"]["sharedCounters"]
+                .as_array()
+                .is_none_or(|all| all.len() <= 8)
+        );
+    }
+}
+
+#[test]
+fn the_description_with_devices_can_be_read() {
+    let all = Description::parse(include_str!("../../nodes/dra.yaml")).unwrap();
+    let shared = all.pools_of("member2").last().unwrap().nodes();
+    assert_eq!(
+        shared[0]["status"]["capacity"]["nvidia.com/gpu.shared"],
+        "4"
+    );
+    assert_eq!(
+        shared[0]["metadata"]["labels"]["nvidia.com/gpu.product"],
+        "NVIDIA-L4"
+    );
+}

@@ -10,6 +10,7 @@
 )]
 
 mod case;
+mod devices;
 mod faults;
 mod gangs;
 mod give_way;

@@ -21,7 +21,7 @@ const VERBS: [&str; 8] = [
     "deletecollection",
 ];
 /// (group, resource, subresource)
-const RESOURCES: [(&str, &str, &str); 27] = [
+const RESOURCES: [(&str, &str, &str); 31] = [
     ("", "namespaces", ""),
     ("", "nodes", ""),
     ("", "pods", ""),
@@ -40,6 +40,10 @@ const RESOURCES: [(&str, &str, &str); 27] = [
     ("rbac.authorization.k8s.io", "rolebindings", ""),
     ("coordination.k8s.io", "leases", ""),
     ("apiextensions.k8s.io", "customresourcedefinitions", ""),
+    ("resource.k8s.io", "resourceslices", ""),
+    ("resource.k8s.io", "deviceclasses", ""),
+    ("resource.k8s.io", "resourceclaims", ""),
+    ("resource.k8s.io", "resourceclaims", "status"),
     ("inhaul.dev", "synctargets", ""),
     ("inhaul.dev", "synctargets", "status"),
     ("inhaul.dev", "placements", ""),
@@ -163,6 +167,7 @@ fn the_scheduler_writes_workloads_and_target_namespaces_and_reads_the_rest() {
                 "/nodes",
                 "apps/deployments",
                 "batch/jobs",
+                "resource.k8s.io/resourceclaims",
                 "rbac.authorization.k8s.io/clusterroles",
                 "rbac.authorization.k8s.io/rolebindings",
                 "coordination.k8s.io/leases",
@@ -231,6 +236,9 @@ fn the_agent_on_its_member_cannot_raise_its_rights() {
                 "/pods/exec",
                 "/serviceaccounts/token",
                 "coordination.k8s.io/leases",
+                "resource.k8s.io/resourceslices",
+                "resource.k8s.io/deviceclasses",
+                "resource.k8s.io/resourceclaims/status",
             ] {
                 ensure!(
                     !found.contains(&format!("*: {verb} {resource}")),
@@ -253,6 +261,9 @@ fn the_agent_on_its_member_cannot_raise_its_rights() {
             "delete apps/deployments",
             "patch /pods",
             "create /namespaces",
+            "watch resource.k8s.io/resourceslices",
+            "watch resource.k8s.io/deviceclasses",
+            "watch resource.k8s.io/resourceclaims",
         ] {
             ensure!(found.contains(&format!("*: {right}")), "it may not {right}");
         }

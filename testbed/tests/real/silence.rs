@@ -205,28 +205,22 @@ fn a_thousand_in_a_burst_all_arrive() {
         use futures::{StreamExt as _, TryStreamExt as _};
         let made: Vec<Value> = made.buffer_unordered(32).try_collect().await?;
         ensure!(made.len() == 1000, "{} created", made.len());
-        // Three times a test's patience: debug builds on two shared cores.
-        for attempt in 1..=3 {
-            let arrived = eventually("all have arrived", || async {
-                let mut arrived = 0;
+        // However slow the machine is: as long as more arrive, it goes on.
+        let mut arrived = 0;
+        while arrived < 1000 {
+            arrived = eventually("more have arrived", || async {
+                let mut now = 0;
                 for target in ["one", "two"] {
-                    arrived += case
+                    let there = case
                         .member(target)
                         .list(&known::CONFIG_MAP, Some(&case.namespace), None)
-                        .await?
-                        .iter()
-                        .filter(|c| c["data"]["key"] == "x")
-                        .count();
+                        .await?;
+                    now += there.iter().filter(|c| c["data"]["key"] == "x").count();
                 }
-                ensure!(arrived >= 1000, "{arrived} of 1000");
-                Ok(())
+                ensure!(now > arrived, "{now} of 1000");
+                Ok(now)
             })
-            .await;
-            match arrived {
-                Ok(()) => return Ok(()),
-                Err(error) if attempt == 3 => return Err(error),
-                Err(_) => {}
-            }
+            .await?;
         }
         Ok(())
     });

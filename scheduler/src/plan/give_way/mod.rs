@@ -17,8 +17,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use placement_api::kinds::NodeShare;
 use placement_api::reason::Reason;
 
+use super::accounts::Accounts;
 use super::book::Book;
-use super::draft::{self, Draft};
+use super::draft::Draft;
 use super::needs::Needs;
 use super::{Change, Decision, Explanation, Leaving, Outcome, Part, Step, eligible, tree, words};
 use crate::fleet::{Fleet, Share, TargetName, WorkloadId};
@@ -49,41 +50,82 @@ pub(super) fn is_claimant(needs: &Needs<'_>, draft: &Draft) -> bool {
         && request.blocked.is_none()
 }
 
-/// Finds the cheapest workloads that make room for the claimant and hands their room on in the fleet, so that a draft finds it. `settled`:
-/// workloads that this cycle has decided about already. Nothing is changed where nothing is found.
+/// A claim on the room of others.
+pub(super) struct Claim<'a> {
+    pub(super) needs: &'a Needs<'a>,
+    /// Workloads that this cycle has decided about already.
+    pub(super) settled: &'a dyn Fn(&WorkloadId) -> bool,
+    pub(super) now_ms: i64,
+}
+
+/// Finds the cheapest workloads that make room for the claimant, and room on the account of its queue, and hands their room on in the
+/// fleet, so that a draft finds it. Nothing is changed where nothing is found.
 pub(super) fn find(
     fleet: &mut Fleet,
     book: &Book,
-    needs: &Needs<'_>,
-    settled: &dyn Fn(&WorkloadId) -> bool,
-    now_ms: i64,
+    accounts: &mut Accounts,
+    claim: &Claim<'_>,
 ) -> Option<Vec<Eviction>> {
-    let tiers = eligible::tiers(fleet, needs.request, now_ms);
-    let targets: Vec<TargetName> = tiers.into_iter().flatten().collect();
-    let candidates = victims::candidates(fleet, book, needs, &targets, settled, now_ms);
-    if candidates.is_empty() {
+    let needs = claim.needs;
+    let request = needs.request;
+    let asks = accounts.asks(request);
+    let below = || accounts.shares.is_below(accounts.queue(request), &asks);
+    let ground = book.runs_below(&request.queue, request.priority) || accounts.several() && below();
+    if !ground {
         return None;
     }
-    let fits = |fleet: &Fleet| {
-        let draft = draft::draft(fleet, needs, false, now_ms);
-        !draft.added.is_empty()
-    };
-    let mut best: Option<(victims::Cost, search::Chosen<'_>)> = None;
-    for region in regions(fleet, needs, &targets, now_ms) {
-        let mut chosen = search::Chosen::new(&candidates);
-        let found = search::cheapest(fleet, needs, &region, &mut chosen, &fits);
-        chosen.undo(fleet);
-        if !found {
-            continue;
+    let tiers = eligible::tiers(fleet, needs.request, claim.now_ms);
+    let targets: Vec<TargetName> = tiers.into_iter().flatten().collect();
+    let candidates = victims::candidates(fleet, book, accounts, claim, &targets);
+    let regions = regions(fleet, needs, &targets, claim.now_ms);
+    for some in by_payer(candidates) {
+        let mut best: Option<(victims::Cost, search::Chosen)> = None;
+        for region in &regions {
+            let mut search = search::Search::new(fleet, accounts, claim, &some);
+            let found = search.cheapest(region);
+            let chosen = search.undo();
+            if !found {
+                continue;
+            }
+            let cost = search::cost(&some, &chosen);
+            if best.as_ref().is_none_or(|(least, _)| cost < *least) {
+                best = Some((cost, chosen));
+            }
         }
-        let cost = chosen.cost();
-        if best.as_ref().is_none_or(|(least, _)| cost < *least) {
-            best = Some((cost, chosen));
+        if let Some((_, chosen)) = best {
+            search::Search::new(fleet, accounts, claim, &some).apply(&chosen);
+            return Some(search::evictions(&some, chosen));
         }
     }
-    let (_, mut chosen) = best?;
-    chosen.apply(fleet);
-    Some(chosen.evictions())
+    None
+}
+
+/// Who may be asked together: with those of lower priority in the claimant's own queue the branch of the tree that is most above its
+/// entitlement, or the next where that is of no use; at last all.
+fn by_payer(all: Vec<victims::Candidate>) -> Vec<Vec<victims::Candidate>> {
+    let mut payers: Vec<crate::shares::Excess> = all
+        .iter()
+        .filter_map(|one| match one.ground {
+            victims::Ground::Reclaim(excess) => Some(excess),
+            victims::Ground::Priority => None,
+        })
+        .collect();
+    payers.sort_unstable_by(|a, b| b.cmp(a));
+    payers.dedup();
+    let mut groups: Vec<Vec<victims::Candidate>> = Vec::new();
+    if payers.len() > 1 {
+        for payer in payers {
+            let some = all.iter().filter(|one| match one.ground {
+                victims::Ground::Priority => true,
+                victims::Ground::Reclaim(excess) => excess == payer,
+            });
+            groups.push(some.cloned().collect());
+        }
+    }
+    if !all.is_empty() {
+        groups.push(all);
+    }
+    groups
 }
 
 /// Nodes by target among which room could be made: what is divided may be anywhere, a gang is in one domain.

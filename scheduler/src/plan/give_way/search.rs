@@ -6,10 +6,12 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use super::victims::{Candidate, Cost, Yield, on_node};
-use super::{Eviction, Shares};
+use super::victims::{Candidate, Cost, Ground, Yield, may_go, on_node};
+use super::{Claim, Eviction, Shares};
 use crate::fleet::{Amounts, Fleet, Share, TargetName};
-use crate::plan::needs::{Needs, SetNeed};
+use crate::plan::accounts::Accounts;
+use crate::plan::draft;
+use crate::plan::needs::SetNeed;
 
 /// Workloads on one node up to which all subsets are looked at.
 const EXACT: usize = 10;
@@ -17,10 +19,16 @@ const EXACT: usize = 10;
 /// Nodes by target.
 pub(super) type Region = Vec<(TargetName, Vec<usize>)>;
 
-/// What has been chosen so far, by position of the candidate.
-pub(super) struct Chosen<'a> {
+/// What was chosen, by position of the candidate.
+pub(super) type Chosen = BTreeMap<usize, Yield>;
+
+/// A search in one region; what it tries is done in the fleet and on the accounts, and undone.
+pub(super) struct Search<'a> {
+    fleet: &'a mut Fleet,
+    accounts: &'a mut Accounts,
+    claim: &'a Claim<'a>,
     candidates: &'a [Candidate],
-    taken: BTreeMap<usize, Yield>,
+    taken: Chosen,
 }
 
 /// One step: who gives what on a node, for so many pods more.
@@ -31,55 +39,6 @@ struct Move {
     shrink: Vec<(usize, TargetName, Share)>,
     gain: i64,
     cost: Cost,
-}
-
-/// Chooses until the claimant fits. `false`: it cannot be made to fit here; what was chosen has to be undone.
-pub(super) fn cheapest(
-    fleet: &mut Fleet,
-    needs: &Needs<'_>,
-    region: &Region,
-    chosen: &mut Chosen<'_>,
-    fits: &dyn Fn(&Fleet) -> bool,
-) -> bool {
-    let wants = if needs.divides() {
-        needs
-            .sets
-            .iter()
-            .map(|need| need.set.min_count.unwrap_or(1).min(need.set.count))
-            .collect()
-    } else {
-        needs.minimums()
-    };
-    loop {
-        let short = needs
-            .sets
-            .iter()
-            .zip(&wants)
-            .map(|(need, want)| (need, want - room(fleet, need, region)))
-            .find(|(_, missing)| *missing > 0);
-        if short.is_none() && fits(fleet) {
-            break;
-        }
-        // All roles have room by themselves: more of the leading one makes room for all together.
-        let (need, missing) = short.unwrap_or((&needs.sets[needs.leading()], 1));
-        let moves = region.iter().flat_map(|(name, nodes)| {
-            nodes
-                .iter()
-                .filter_map(|node| step(fleet, need, name, *node, chosen))
-                .map(|step| Move {
-                    // More than what is missing is worth nothing.
-                    gain: step.gain.min(missing),
-                    ..step
-                })
-                .collect::<Vec<_>>()
-        });
-        let Some(best) = moves.min_by(cheaper) else {
-            return false;
-        };
-        chosen.take(fleet, best);
-    }
-    chosen.put_back(fleet, fits);
-    true
 }
 
 fn room(fleet: &Fleet, need: &SetNeed<'_>, region: &Region) -> i64 {
@@ -104,69 +63,6 @@ fn cheaper(a: &Move, b: &Move) -> Ordering {
         .then(per_pod(a.cost.cpu_ms, b.cost.cpu_ms))
         .then(a.cost.cmp(&b.cost))
         .then(b.gain.cmp(&a.gain))
-}
-
-/// The cheapest that gives room for at least one more pod on a node.
-fn step(
-    fleet: &Fleet,
-    need: &SetNeed<'_>,
-    name: &TargetName,
-    position: usize,
-    chosen: &Chosen<'_>,
-) -> Option<Move> {
-    let node = fleet.target(name.as_str())?.node_list().get(position)?;
-    if node.unusable.is_some() || need.tainted(node).is_some() || !need.selects(node) {
-        return None;
-    }
-    let had = need.demand.copies_in(&node.free).max(0);
-    let mut free = node.free.clone();
-    let mut there: Vec<(usize, Vec<Share>)> = Vec::new();
-    for (index, candidate) in chosen.candidates.iter().enumerate() {
-        if matches!(chosen.taken.get(&index), Some(Yield::Everything)) {
-            continue;
-        }
-        let Some(shares) = candidate.holds.get(name) else {
-            continue;
-        };
-        let mut here: Vec<Share> = on_node(shares, node.name().as_str()).cloned().collect();
-        chosen.less_taken(index, name, &mut here);
-        if !here.is_empty() {
-            there.push((index, here));
-        }
-    }
-    let gain = |free: &Amounts| need.demand.copies_in(free).max(0) - had;
-    // Elastic ones first: they lose nothing but pods.
-    let mut shrink: Vec<(usize, TargetName, Share)> = Vec::new();
-    for (index, here) in &there {
-        for share in here {
-            let spare = chosen.spare(*index, &share.pod_set, &shrink);
-            let mut pods = 0;
-            while pods < share.pods.min(spare) && gain(&free) == 0 {
-                pods += 1;
-                free.add(&share.demand, 1);
-            }
-            if pods > 0 {
-                let part = Share {
-                    pods,
-                    ..share.clone()
-                };
-                shrink.push((*index, name.clone(), part));
-            }
-        }
-    }
-    if gain(&free) > 0 {
-        let cost = Cost {
-            shrunk: shrink.iter().map(|(_, _, share)| share.pods).sum(),
-            ..Cost::default()
-        };
-        return Some(Move {
-            whole: Vec::new(),
-            gain: gain(&free),
-            shrink,
-            cost,
-        });
-    }
-    evict(need, &node.free, there, chosen.candidates)
 }
 
 /// The cheapest that give room for one more pod by going: exactly where there are few, else a good choice.
@@ -228,61 +124,217 @@ fn evict(
     })
 }
 
-impl<'a> Chosen<'a> {
-    pub(super) fn new(candidates: &'a [Candidate]) -> Self {
+/// What a choice costs.
+pub(super) fn cost(candidates: &[Candidate], chosen: &Chosen) -> Cost {
+    let mut cost = Cost::default();
+    for (index, what) in chosen {
+        match what {
+            Yield::Everything => cost.add(&candidates[*index]),
+            Yield::Pods(shares) => {
+                let pods = shares.values().flatten().map(|share| share.pods);
+                cost.shrunk += pods.sum::<i64>();
+            }
+        }
+    }
+    cost
+}
+
+/// Who gives what.
+pub(super) fn evictions(candidates: &[Candidate], chosen: Chosen) -> Vec<Eviction> {
+    chosen
+        .into_iter()
+        .map(|(index, what)| Eviction {
+            victim: candidates[index].id.clone(),
+            reason: candidates[index].ground.reason(),
+            what,
+        })
+        .collect()
+}
+
+impl<'a> Search<'a> {
+    pub(super) fn new(
+        fleet: &'a mut Fleet,
+        accounts: &'a mut Accounts,
+        claim: &'a Claim<'a>,
+        candidates: &'a [Candidate],
+    ) -> Self {
         Self {
+            fleet,
+            accounts,
+            claim,
             candidates,
-            taken: BTreeMap::new(),
+            taken: Chosen::new(),
         }
     }
 
-    /// What it costs.
-    pub(super) fn cost(&self) -> Cost {
-        let mut cost = Cost::default();
-        for (index, what) in &self.taken {
-            match what {
-                Yield::Everything => cost.add(&self.candidates[*index]),
-                Yield::Pods(shares) => {
-                    cost.shrunk += shares
-                        .values()
-                        .flatten()
-                        .map(|share| share.pods)
-                        .sum::<i64>();
-                }
-            }
+    /// Chooses until the claimant fits. `false`: it cannot be made to fit here.
+    pub(super) fn cheapest(&mut self, region: &Region) -> bool {
+        let needs = self.claim.needs;
+        let wants = if needs.divides() {
+            needs
+                .sets
+                .iter()
+                .map(|need| need.set.min_count.unwrap_or(1).min(need.set.count))
+                .collect()
+        } else {
+            needs.minimums()
+        };
+        if !self.within_limits() {
+            return false;
         }
-        cost
+        loop {
+            let short = needs
+                .sets
+                .iter()
+                .zip(&wants)
+                .map(|(need, want)| (need, want - room(self.fleet, need, region)))
+                .find(|(_, missing)| *missing > 0);
+            if short.is_none() && self.fits() {
+                break;
+            }
+            // All roles have room by themselves: more of the leading one makes room for all together.
+            let (need, missing) = short.unwrap_or((&needs.sets[needs.leading()], 1));
+            let allowed = self.allowed();
+            let moves = region.iter().flat_map(|(name, nodes)| {
+                nodes
+                    .iter()
+                    .filter_map(|node| self.step(need, name, *node, &allowed))
+                    .map(|step| Move {
+                        // More than what is missing is worth nothing.
+                        gain: step.gain.min(missing),
+                        ..step
+                    })
+                    .collect::<Vec<_>>()
+            });
+            let Some(best) = moves.min_by(cheaper) else {
+                return false;
+            };
+            self.take(best);
+        }
+        self.put_back();
+        true
     }
 
     /// Hands the room on in the fleet.
-    pub(super) fn apply(&mut self, fleet: &mut Fleet) {
-        for (index, what) in &self.taken {
-            self.hand_on(fleet, *index, Some(what));
+    pub(super) fn apply(&mut self, chosen: &Chosen) {
+        for (index, what) in chosen {
+            self.hand_on(*index, Some(what));
         }
     }
 
-    /// Gives everything back to those who have it.
-    pub(super) fn undo(&mut self, fleet: &mut Fleet) {
-        for index in self.taken.keys() {
-            self.hand_on(fleet, *index, None);
+    /// Gives everything back to those who have it, and says what was chosen.
+    pub(super) fn undo(mut self) -> Chosen {
+        let chosen = std::mem::take(&mut self.taken);
+        for index in chosen.keys() {
+            self.hand_on(*index, None);
         }
+        chosen
     }
 
-    pub(super) fn evictions(&self) -> Vec<Eviction> {
-        self.taken
+    fn fits(&mut self) -> bool {
+        let needs = self.claim.needs;
+        if self.accounts.may_start(needs.request).is_err() {
+            return false;
+        }
+        let draft = draft::draft(self.fleet, needs, false, self.claim.now_ms);
+        !draft.added.is_empty()
+    }
+
+    /// A queue at its limit evicts its own, the cheapest first.
+    fn within_limits(&mut self) -> bool {
+        let request = self.claim.needs.request;
+        for index in 0..self.candidates.len() {
+            if self.accounts.may_start(request).is_ok() {
+                return true;
+            }
+            if self.candidates[index].ground == Ground::Priority {
+                self.hand_on(index, Some(&Yield::Everything));
+                self.taken.insert(index, Yield::Everything);
+            }
+        }
+        self.accounts.may_start(request).is_ok()
+    }
+
+    /// Who may be asked now, with those gone who were chosen before.
+    fn allowed(&mut self) -> Vec<bool> {
+        let request = self.claim.needs.request;
+        self.candidates
             .iter()
-            .map(|(index, what)| Eviction {
-                victim: self.candidates[*index].id.clone(),
-                reason: self.candidates[*index].reason,
-                what: what.clone(),
-            })
+            .map(|candidate| may_go(self.accounts, candidate, request))
             .collect()
     }
 
-    fn take(&mut self, fleet: &mut Fleet, step: Move) {
+    /// The cheapest that gives room for at least one more pod on a node.
+    fn step(
+        &self,
+        need: &SetNeed<'_>,
+        name: &TargetName,
+        position: usize,
+        allowed: &[bool],
+    ) -> Option<Move> {
+        let node = self
+            .fleet
+            .target(name.as_str())?
+            .node_list()
+            .get(position)?;
+        if node.unusable.is_some() || need.tainted(node).is_some() || !need.selects(node) {
+            return None;
+        }
+        let had = need.demand.copies_in(&node.free).max(0);
+        let mut free = node.free.clone();
+        let mut there: Vec<(usize, Vec<Share>)> = Vec::new();
+        for (index, candidate) in self.candidates.iter().enumerate() {
+            if !allowed[index] || matches!(self.taken.get(&index), Some(Yield::Everything)) {
+                continue;
+            }
+            let Some(shares) = candidate.holds.get(name) else {
+                continue;
+            };
+            let mut here: Vec<Share> = on_node(shares, node.name().as_str()).cloned().collect();
+            self.less_taken(index, name, &mut here);
+            if !here.is_empty() {
+                there.push((index, here));
+            }
+        }
+        let gain = |free: &Amounts| need.demand.copies_in(free).max(0) - had;
+        // Elastic ones first: they lose nothing but pods.
+        let mut shrink: Vec<(usize, TargetName, Share)> = Vec::new();
+        for (index, here) in &there {
+            for share in here {
+                let spare = self.spare(*index, &share.pod_set, &shrink);
+                let mut pods = 0;
+                while pods < share.pods.min(spare) && gain(&free) == 0 {
+                    pods += 1;
+                    free.add(&share.demand, 1);
+                }
+                if pods > 0 {
+                    let part = Share {
+                        pods,
+                        ..share.clone()
+                    };
+                    shrink.push((*index, name.clone(), part));
+                }
+            }
+        }
+        if gain(&free) > 0 {
+            let cost = Cost {
+                shrunk: shrink.iter().map(|(_, _, share)| share.pods).sum(),
+                ..Cost::default()
+            };
+            return Some(Move {
+                whole: Vec::new(),
+                gain: gain(&free),
+                shrink,
+                cost,
+            });
+        }
+        evict(need, &node.free, there, self.candidates)
+    }
+
+    fn take(&mut self, step: Move) {
         for index in step.whole {
             self.taken.insert(index, Yield::Everything);
-            self.hand_on(fleet, index, Some(&Yield::Everything));
+            self.hand_on(index, Some(&Yield::Everything));
         }
         for (index, target, share) in step.shrink {
             let mut shares = match self.taken.remove(&index) {
@@ -291,27 +343,27 @@ impl<'a> Chosen<'a> {
             };
             shares.entry(target).or_default().push(share);
             let what = Yield::Pods(shares);
-            self.hand_on(fleet, index, Some(&what));
+            self.hand_on(index, Some(&what));
             self.taken.insert(index, what);
         }
     }
 
     /// What is not needed stays, the dearest first.
-    fn put_back(&mut self, fleet: &mut Fleet, fits: &dyn Fn(&Fleet) -> bool) {
+    fn put_back(&mut self) {
         let order: Vec<usize> = self.taken.keys().rev().copied().collect();
         for index in order {
             let Some(what) = self.taken.remove(&index) else {
                 continue;
             };
-            self.hand_on(fleet, index, None);
-            if !fits(fleet) {
-                self.hand_on(fleet, index, Some(&what));
+            self.hand_on(index, None);
+            if !self.fits() {
+                self.hand_on(index, Some(&what));
                 self.taken.insert(index, what);
             }
         }
     }
 
-    fn hand_on(&self, fleet: &mut Fleet, index: usize, what: Option<&Yield>) {
+    fn hand_on(&mut self, index: usize, what: Option<&Yield>) {
         let candidate = &self.candidates[index];
         for (target, shares) in &candidate.holds {
             let shares = match what {
@@ -319,8 +371,10 @@ impl<'a> Chosen<'a> {
                 Some(Yield::Everything) => shares.clone(),
                 Some(Yield::Pods(some)) => some.get(target).cloned().unwrap_or_default(),
             };
-            fleet.pass_on(&candidate.id, target, shares);
+            self.fleet.pass_on(&candidate.id, target, shares);
         }
+        let whole = matches!(what, Some(Yield::Everything));
+        self.accounts.pretend(&candidate.id, whole);
     }
 
     /// Takes off what a candidate gives on a target already.

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use placement_api::reason::Reason;
 
-use super::Shares;
+use super::{Claim, Shares};
 use crate::fleet::{CPU_TIME, Fleet, Share, TargetName, WorkloadId, is_extended};
 use crate::plan::Request;
+use crate::plan::accounts::Accounts;
 use crate::plan::book::{Book, Booked};
-use crate::plan::needs::Needs;
+use crate::shares::{Ask, Excess, Standing};
 
 /// What a workload gives up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,11 +20,29 @@ pub(in crate::plan) enum Yield {
     Everything,
 }
 
+/// Why somebody may be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ground {
+    /// Lower priority in the same queue.
+    Priority,
+    /// Its branch of the tree has more than it is entitled to.
+    Reclaim(Excess),
+}
+
+impl Ground {
+    pub(super) fn reason(self) -> Reason {
+        match self {
+            Self::Priority => Reason::PreemptedByPriority,
+            Self::Reclaim(_) => Reason::ReclaimedByEntitledQueue,
+        }
+    }
+}
+
 /// Somebody who may be asked.
 #[derive(Clone, Debug)]
 pub(super) struct Candidate {
     pub(super) id: WorkloadId,
-    pub(super) reason: Reason,
+    pub(super) ground: Ground,
     /// What it holds on nodes that were decided, by target.
     pub(super) holds: Shares,
     /// Pods by role that it can do without.
@@ -66,36 +85,37 @@ impl Cost {
 pub(super) fn candidates(
     fleet: &Fleet,
     book: &Book,
-    claimant: &Needs<'_>,
+    accounts: &mut Accounts,
+    claim: &Claim<'_>,
     targets: &[TargetName],
-    settled: &dyn Fn(&WorkloadId) -> bool,
-    now_ms: i64,
 ) -> Vec<Candidate> {
+    let claimant = claim.needs.request;
+    let asks = accounts.asks(claimant);
     let mut found: BTreeMap<WorkloadId, Candidate> = BTreeMap::new();
     for name in targets {
         let Some(target) = fleet.target(name.as_str()) else {
             continue;
         };
         for (id, hold) in target.holds() {
-            if hold.claimed.is_empty() || !hold.passed_on.is_empty() || settled(id) {
+            if hold.claimed.is_empty() || !hold.passed_on.is_empty() || (claim.settled)(id) {
                 continue;
             }
             if let Some(candidate) = found.get_mut(id) {
                 candidate.holds.insert(name.clone(), hold.claimed.clone());
                 continue;
             }
-            let Some((booked, reason)) = book
-                .get(id)
-                .and_then(|booked| Some((booked, ground(booked, claimant.request, now_ms)?)))
-            else {
+            let Some((booked, ground)) = book.get(id).and_then(|booked| {
+                let ground = ground(booked, claimant, accounts, &asks, claim.now_ms)?;
+                Some((booked, ground))
+            }) else {
                 continue;
             };
             let candidate = Candidate {
                 id: id.clone(),
-                reason,
+                ground,
                 holds: [(name.clone(), hold.claimed.clone())].into(),
                 spare: spare(&booked.request),
-                price: price(fleet, &booked.request, now_ms),
+                price: price(fleet, &booked.request, claim.now_ms),
             };
             found.insert(id.clone(), candidate);
         }
@@ -106,7 +126,13 @@ pub(super) fn candidates(
 }
 
 /// The ground on which a workload may be asked to give way to another.
-fn ground(booked: &Booked, claimant: &Request, now_ms: i64) -> Option<Reason> {
+fn ground(
+    booked: &Booked,
+    claimant: &Request,
+    accounts: &Accounts,
+    asks: &Ask,
+    now_ms: i64,
+) -> Option<Ground> {
     let victim = &booked.request;
     let protected = |started: Option<i64>| {
         victim.min_runtime_ms > 0
@@ -121,8 +147,39 @@ fn ground(booked: &Booked, claimant: &Request, now_ms: i64) -> Option<Reason> {
     {
         return None;
     }
-    (victim.queue == claimant.queue && victim.priority < claimant.priority)
-        .then_some(Reason::PreemptedByPriority)
+    let (mine, other) = (accounts.queue(claimant), accounts.queue(victim));
+    if mine == other {
+        return (victim.priority < claimant.priority).then_some(Ground::Priority);
+    }
+    if !accounts.shares.is_below(mine, asks) {
+        return None;
+    }
+    accounts
+        .shares
+        .excess(mine, other, asks)
+        .filter(|excess| excess.share > 0)
+        .map(Ground::Reclaim)
+}
+
+/// Whether a candidate may still be asked, with those gone who were chosen before.
+pub(super) fn may_go(accounts: &mut Accounts, candidate: &Candidate, claimant: &Request) -> bool {
+    if candidate.ground == Ground::Priority {
+        return true;
+    }
+    let asks = accounts.asks(claimant);
+    let mine = accounts.queue(claimant);
+    let Some((other, uses)) = accounts.uses(&candidate.id) else {
+        return false;
+    };
+    let shares = &accounts.shares;
+    let above = shares
+        .excess(mine, other, &asks)
+        .is_some_and(|excess| excess.share > 0);
+    let parent = shares.tree().meet(mine, other).parent;
+    // One gang may reach across the line, for a claim within a guarantee.
+    above
+        && (!shares.falls_below(other, parent, uses, false)
+            || shares.standing(mine, &asks) == Standing::Guaranteed)
 }
 
 /// Pods beyond those that it needs to run.

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use super::build::{add, divide, fleet, gang, in_one, node, settled};
 use crate::fleet::{Fleet, WorkloadId};
 use crate::plan::{Decision, Outcome, Planner, Request, Step};
+use crate::shares::{QueueSpec, QueueTree};
 
 const HOUR: i64 = 3_600_000;
 
@@ -47,6 +48,12 @@ impl World {
         self.planner.adopt(&mut self.fleet, &next);
         self.live.insert(next.id.clone(), next);
         decision
+    }
+
+    fn queues(&mut self, specs: &[QueueSpec]) {
+        let (tree, problems) = QueueTree::new(specs.to_vec());
+        assert!(problems.is_empty(), "{problems:?}");
+        self.planner.set_queues(tree);
     }
 
     fn plan(&mut self, request: &Request, now_ms: i64) -> Decision {
@@ -123,6 +130,10 @@ fn grounds_and_protection() {
     ];
     for (case, victim, claimant, expected) in table {
         let mut world = World::new(1);
+        world.queues(&[QueueSpec {
+            name: "other".to_owned(),
+            ..QueueSpec::default()
+        }]);
         let mut old = job("old", 1, 4, 0);
         victim(&mut old);
         world.run(old);
@@ -287,6 +298,116 @@ fn nobody_twice_to_the_same() {
     assert_eq!((decision.outcome, others.len()), (Outcome::Wait, 0));
 }
 
+/// Queues with so many GPUs guaranteed.
+fn guaranteed(list: &[(&str, i64)]) -> Vec<QueueSpec> {
+    list.iter()
+        .map(|(name, gpus)| QueueSpec {
+            name: (*name).to_owned(),
+            guaranteed: [(super::build::GPU.to_owned(), *gpus)]
+                .into_iter()
+                .collect(),
+            ..QueueSpec::default()
+        })
+        .collect()
+}
+
+fn of(queue: &str, request: Request) -> Request {
+    Request {
+        queue: queue.to_owned(),
+        ..request
+    }
+}
+
+#[test]
+fn an_entitled_queue_takes_its_guarantee_back() {
+    let mut world = World::new(2);
+    world.queues(&guaranteed(&[("a", 4), ("b", 4)]));
+    for name in ["b1", "b2", "b3", "b4"] {
+        world.run(of("b", job(name, 1, 2, 0)));
+    }
+    // b borrows what a does not use; a wants one device, then all of its own, then more.
+    let (decision, others) = world.evicted(&of("a", job("a1", 1, 2, 0)), 2 * HOUR);
+    assert_eq!(
+        (decision.outcome, names(&others).len()),
+        (Outcome::Place, 1)
+    );
+    assert_eq!(
+        others[0].leaving[0].reason,
+        Reason::ReclaimedByEntitledQueue
+    );
+    assert_eq!(
+        others[0].explanation.message,
+        "gives way to Job default/a1 of queue a, which is entitled to this room"
+    );
+    let (_, others) = world.evicted(&of("a", job("a2", 1, 2, 0)), 2 * HOUR);
+    assert_eq!(names(&others).len(), 1);
+    let (decision, others) = world.evicted(&of("a", job("a3", 1, 2, 0)), 2 * HOUR);
+    assert_eq!(
+        (decision.outcome, others.len()),
+        (Outcome::Wait, 0),
+        "b has no more than its own"
+    );
+}
+
+#[test]
+fn a_limit_holds_whatever_is_free_and_a_queue_at_it_evicts_its_own() {
+    let mut world = World::new(2);
+    let limited = QueueSpec {
+        name: "a".to_owned(),
+        limit: [(super::build::GPU.to_owned(), 4)].into(),
+        ..QueueSpec::default()
+    };
+    world.queues(&[limited]);
+    world.run(of("a", job("low", 1, 4, 0)));
+    let decision = world.run(of("a", job("same", 1, 2, 0)));
+    assert_eq!(decision.outcome, Outcome::Wait);
+    assert_eq!(decision.explanation.reason, Some(Reason::QueueLimit));
+    assert!(
+        decision.explanation.message.contains("limit of 4"),
+        "{}",
+        decision.explanation.message
+    );
+    let (decision, others) = world.evicted(&of("a", job("high", 1, 2, 5)), 2 * HOUR);
+    assert_eq!(
+        (decision.outcome, names(&others)),
+        (Outcome::Place, vec!["low".to_owned()])
+    );
+}
+
+#[test]
+fn the_strongest_claim_starts_first_and_idle_room_is_lent() {
+    let mut world = World::new(2);
+    world.queues(&guaranteed(&[("a", 6), ("b", 0)]));
+    // Both want everything; in the same cycle a gets its guarantee and half of the rest, b the other half.
+    let requests: Vec<Request> = (0..8)
+        .flat_map(|n| {
+            [
+                of("a", job(&format!("a{n}"), 1, 1, 0)),
+                of("b", job(&format!("b{n}"), 1, 1, 0)),
+            ]
+        })
+        .collect();
+    let (decisions, _) = world.planner.plan(&mut world.fleet, &requests, HOUR);
+    let placed = |queue: &str| {
+        decisions
+            .iter()
+            .filter(|one| one.id.as_str().starts_with(queue) && one.outcome == Outcome::Place)
+            .count()
+    };
+    assert_eq!((placed("a"), placed("b")), (7, 1));
+    let mut world = World::new(2);
+    world.queues(&guaranteed(&[("a", 6), ("b", 0)]));
+    let alone: Vec<Request> = requests
+        .into_iter()
+        .filter(|one| one.queue == "b")
+        .collect();
+    let (decisions, _) = world.planner.plan(&mut world.fleet, &alone, HOUR);
+    assert!(
+        decisions.iter().all(|one| one.outcome == Outcome::Place),
+        "what a does not use is lent"
+    );
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
@@ -349,6 +470,86 @@ proptest! {
         prop_assert_eq!(decision.outcome == Outcome::Place, best.is_some());
         if let Some(best) = best {
             prop_assert_eq!(cost(&gone), best, "{:?}", gone);
+        }
+    }
+}
+
+/// Plans everything again and again, as the shell does: who gave way is gone in the next round and waits. Returns the evictions
+/// of each round until nothing happens any more.
+fn rounds(
+    world: &mut World,
+    all: &mut BTreeMap<WorkloadId, Request>,
+) -> Vec<Vec<(String, String)>> {
+    let mut history = Vec::new();
+    for round in 0..60 {
+        let now = 2 * HOUR + round * 1000;
+        let requests: Vec<Request> = all.values().cloned().collect();
+        let (decisions, _) = world.planner.plan(&mut world.fleet, &requests, now);
+        let changed = decisions.iter().any(|one| one.outcome == Outcome::Place);
+        let mut evicted = Vec::new();
+        for decision in decisions {
+            let before = &all[&decision.id];
+            let mut next = settled(before, &decision);
+            for part in &mut next.current {
+                let old = before.current.iter().find(|old| old.target == part.target);
+                part.started_ms = old.and_then(|old| old.started_ms).or(Some(now));
+            }
+            for leaving in &decision.leaving {
+                evicted.push((decision.id.to_string(), leaving.message.clone()));
+            }
+            all.insert(decision.id.clone(), next);
+        }
+        history.push(evicted);
+        if !changed {
+            return history;
+        }
+    }
+    panic!("it does not end: {history:?}");
+}
+
+fn jobs() -> impl proptest::strategy::Strategy<Value = Vec<(usize, i64, i64, i32)>> {
+    prop::collection::vec((0_usize..3, 1_i64..=2, 1_i64..=4, 0_i32..3), 1..14)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(50))]
+
+    /// On random fleets, trees and workloads it comes to rest, never gives a device away twice, and then stays as it is.
+    #[test]
+    fn it_ends_and_nothing_flaps(
+        nodes in 1_usize..4,
+        owned in prop::collection::vec(0_i64..6, 3),
+        first in jobs(),
+        second in jobs(),
+    ) {
+        let mut world = World::new(nodes);
+        let names = ["a", "b", "c"];
+        let list: Vec<(&str, i64)> = names.iter().copied().zip(owned).collect();
+        world.queues(&guaranteed(&list));
+        let mut all: BTreeMap<WorkloadId, Request> = BTreeMap::new();
+        let mut pairs: BTreeSet<(String, String)> = BTreeSet::new();
+        for (wave, list) in [first, second].into_iter().enumerate() {
+            for (at, (queue, pods, gpus, priority)) in list.into_iter().enumerate() {
+                let request = of(names[queue], job(&format!("w{wave}-{at}"), pods, gpus, priority));
+                all.insert(request.id.clone(), request);
+            }
+            for evicted in rounds(&mut world, &mut all).into_iter().flatten() {
+                prop_assert!(pairs.insert(evicted.clone()), "twice: {evicted:?}");
+            }
+            for node in 0..nodes {
+                let used: i64 = all
+                    .values()
+                    .flat_map(|one| one.current.iter().map(move |part| (one, part)))
+                    .flat_map(|(one, part)| part.nodes.iter().map(move |share| (one, share)))
+                    .filter(|(_, share)| share.name == format!("n{node}"))
+                    .map(|(one, share)| share.pods * one.pod_sets[0].requests.get(super::build::GPU))
+                    .sum();
+                prop_assert!(used <= 4, "n{node} has 4 GPUs and {used} are given away");
+            }
+            for one in all.values() {
+                let runs: i64 = one.current.iter().flat_map(|part| part.counts.values()).sum();
+                prop_assert!(runs == 0 || runs == one.pod_sets[0].count, "a gang runs in part");
+            }
         }
     }
 }

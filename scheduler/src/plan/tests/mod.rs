@@ -1,8 +1,10 @@
 //! Tests of the planner as a whole: tables of situations, and properties against a naive second implementation.
 
 mod build;
+mod devices;
 mod give_way;
 mod oracle;
 mod properties;
 mod situations;
+mod swap;
 mod world;

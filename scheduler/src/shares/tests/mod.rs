@@ -14,13 +14,18 @@ use super::*;
 
 pub(super) const GPU: &str = "nvidia.com/gpu";
 
-/// Full names of the short ones in the tables.
-pub(super) fn vector(amounts: &[(&str, i64)]) -> ResourceVector {
+/// Full names of the short ones in the tables. 0 is kept.
+pub(super) fn named(amounts: &[(&str, i64)]) -> BTreeMap<String, i64> {
     let full = |name: &str| if name == "gpu" { GPU } else { name }.to_owned();
     amounts
         .iter()
         .map(|(name, amount)| (full(name), *amount))
         .collect()
+}
+
+/// The same, without zeros.
+pub(super) fn vector(amounts: &[(&str, i64)]) -> ResourceVector {
+    named(amounts).into()
 }
 
 pub(super) fn queue(name: &str) -> QueueSpec {
@@ -47,15 +52,12 @@ impl QueueSpec {
     }
 
     pub(super) fn guaranteed(mut self, amounts: &[(&str, i64)]) -> Self {
-        self.guaranteed = vector(amounts);
+        self.guaranteed = named(amounts);
         self
     }
 
     pub(super) fn limit(mut self, amounts: &[(&str, i64)]) -> Self {
-        self.limit = amounts
-            .iter()
-            .map(|(name, amount)| (if *name == "gpu" { GPU } else { name }.to_owned(), *amount))
-            .collect();
+        self.limit = named(amounts);
         self
     }
 

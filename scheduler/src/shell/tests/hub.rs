@@ -194,6 +194,7 @@ impl World {
                     self.model.look.insert(id);
                 }
                 Timer::Write(key) => self.model.dirty.push(key),
+                Timer::Queues => self.model.compare_queues(),
                 Timer::Discover => {}
             }
         }
@@ -204,6 +205,7 @@ impl World {
     pub(super) fn settle(&mut self) {
         for _ in 0..100 {
             self.model.cycle(self.now);
+            self.model.queues_moved(self.now);
             self.timers.append(&mut self.model.alarms);
             if self.model.dirty.is_empty() {
                 return;
@@ -231,6 +233,7 @@ impl World {
             Key::Status(id) => self.model.status_job(id, self.now),
             Key::Copy(target, name) => self.model.copy_job(target, name),
             Key::Term(target) => self.model.term_job(target),
+            Key::Queue(name) => self.model.queue_job(name, self.now),
             Key::Check(root) => {
                 let there = self.get(&root.kind.kind, &root.key).cloned();
                 match there {
@@ -339,6 +342,8 @@ fn source_of(object: &Value) -> Source {
     let apis = [
         api::SYNC_TARGETS,
         api::PLACEMENTS,
+        api::QUEUES,
+        api::FLEET_POLICIES,
         api::WORKLOADS,
         api::ASSIGNMENTS,
         api::INVENTORIES,
@@ -353,6 +358,8 @@ fn source(api: &ApiType) -> Source {
     match &*api.kind {
         "SyncTarget" => Source::Targets,
         "Placement" => Source::Placements,
+        "Queue" => Source::Queues,
+        "FleetPolicy" => Source::Policies,
         "Workload" => Source::Workloads,
         "Assignment" => Source::Assignments,
         "Inventory" => Source::Inventories,

@@ -30,7 +30,6 @@ pub(super) struct Class {
 pub(super) struct World {
     pub(super) nodes: Vec<Node>,
     pub(super) classes: Vec<Class>,
-    pub(super) models: Vec<String>,
 }
 
 impl World {
@@ -64,7 +63,6 @@ impl World {
         Self {
             classes: list.classes.iter().map(class).collect(),
             nodes,
-            models,
         }
     }
 

@@ -1,0 +1,286 @@
+//! What every workload uses and wants, on the account of its queue.
+
+use std::collections::BTreeMap;
+
+use placement_api::quantity::ResourceVector;
+
+use super::{Policy, Request};
+use crate::fleet::{Fleet, PRODUCT_LABELS, Target, TargetState, WorkloadId, is_extended};
+use crate::shares::{
+    Ask, Capacity, ProductCapacity, QueueId, QueueTree, Refusal, Shares, Standing,
+};
+
+/// The shares of all queues, and what each workload has on them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Accounts {
+    pub(super) shares: Shares,
+    entries: BTreeMap<WorkloadId, Entry>,
+    /// The shape of the fleet that the capacity was counted for.
+    counted: Option<u64>,
+}
+
+/// One workload on the account of its queue.
+#[derive(Clone, Debug)]
+struct Entry {
+    queue: QueueId,
+    /// What it uses, and whether that may be taken away.
+    uses: Ask,
+    preemptible: bool,
+    /// It gives way: what it uses is not counted any more.
+    gone: bool,
+    /// What it wants beside that.
+    waits: Option<Ask>,
+}
+
+impl Accounts {
+    /// Another tree of queues; workloads are counted where they belong now.
+    pub(super) fn set_tree(
+        &mut self,
+        tree: QueueTree,
+        names: impl Fn(&WorkloadId) -> Option<String>,
+    ) {
+        for entry in self.entries.values() {
+            leave(&mut self.shares, entry);
+        }
+        self.shares.set_tree(tree);
+        for (id, entry) in &mut self.entries {
+            entry.queue = self.shares.tree().home(&names(id).unwrap_or_default());
+            enter(&mut self.shares, entry);
+        }
+    }
+
+    /// Counts the capacity again where the fleet has changed, and divides.
+    pub(super) fn divide(&mut self, fleet: &Fleet, policy: &Policy) {
+        let shape = fleet.shape();
+        if self.counted != Some(shape) {
+            self.shares.set_capacity(capacity(fleet, policy));
+            self.counted = Some(shape);
+        }
+        self.shares.divide();
+    }
+
+    /// Counts the capacity again at the next division.
+    pub(super) fn recount(&mut self) {
+        self.counted = None;
+    }
+
+    /// Takes in what a workload has and wants. `hopeless`: nothing in the fleet could ever hold what it wants.
+    pub(super) fn record(&mut self, fleet: &Fleet, request: &Request, hopeless: bool) {
+        self.forget(&request.id);
+        if request.finished || request.pod_sets.is_empty() {
+            return;
+        }
+        let queue = self.shares.tree().home(&request.queue);
+        let (uses, lost) = used(fleet, request, &mut self.shares);
+        let wants = !request.suspended && request.blocked.is_none() && !hopeless;
+        let rest = missing(request);
+        let waits = (wants && !rest.iter().all(|(_, count)| *count == 0))
+            .then(|| ask(request, &rest, &mut self.shares))
+            .map(|waits| waits.plus(&lost))
+            .or_else(|| (!lost.is_empty()).then_some(lost));
+        let entry = Entry {
+            queue,
+            uses,
+            preemptible: request.preemptible,
+            gone: false,
+            waits,
+        };
+        enter(&mut self.shares, &entry);
+        self.entries.insert(request.id.clone(), entry);
+    }
+
+    /// Forgets a workload.
+    pub(super) fn forget(&mut self, id: &WorkloadId) {
+        if let Some(entry) = self.entries.remove(id) {
+            leave(&mut self.shares, &entry);
+        }
+    }
+
+    /// Whether what a workload lacks may start, and how strong the claim is.
+    pub(super) fn may_start(&mut self, request: &Request) -> Result<Standing, Refusal> {
+        let ask = self.asks(request);
+        let queue = self.shares.tree().home(&request.queue);
+        self.shares.may_start(queue, &ask, request.preemptible)
+    }
+
+    /// What a workload lacks, as an amount on the account of its queue.
+    pub(super) fn asks(&mut self, request: &Request) -> Ask {
+        match self.entries.get(&request.id) {
+            Some(entry) => entry.waits.clone().unwrap_or_default(),
+            None => ask(request, &missing(request), &mut self.shares),
+        }
+    }
+
+    /// Whether there is more than one queue, so that one may owe another something.
+    pub(super) fn several(&self) -> bool {
+        self.shares.tree().ids().nth(1).is_some()
+    }
+
+    /// The queue of a workload.
+    pub(super) fn queue(&self, request: &Request) -> QueueId {
+        self.shares.tree().home(&request.queue)
+    }
+
+    /// What a workload uses.
+    pub(super) fn uses(&self, id: &WorkloadId) -> Option<(QueueId, &Ask)> {
+        self.entries.get(id).map(|entry| (entry.queue, &entry.uses))
+    }
+
+    /// Counts as if a workload were gone, or not.
+    pub(super) fn pretend(&mut self, id: &WorkloadId, gone: bool) {
+        let Some(entry) = self.entries.get_mut(id).filter(|entry| entry.gone != gone) else {
+            return;
+        };
+        if gone {
+            self.shares
+                .refund(entry.queue, &entry.uses, entry.preemptible);
+            self.shares.wait(entry.queue, &entry.uses);
+        } else {
+            self.shares.unwait(entry.queue, &entry.uses);
+            self.shares
+                .charge(entry.queue, &entry.uses, entry.preemptible);
+        }
+        entry.gone = gone;
+    }
+}
+
+fn enter(shares: &mut Shares, entry: &Entry) {
+    shares.charge(entry.queue, &entry.uses, entry.preemptible);
+    if let Some(waits) = &entry.waits {
+        shares.wait(entry.queue, waits);
+    }
+}
+
+fn leave(shares: &mut Shares, entry: &Entry) {
+    if entry.gone {
+        shares.unwait(entry.queue, &entry.uses);
+    } else {
+        shares.refund(entry.queue, &entry.uses, entry.preemptible);
+    }
+    if let Some(waits) = &entry.waits {
+        shares.unwait(entry.queue, waits);
+    }
+}
+
+/// Pods by role that it wants and does not have. What is being taken away is not there any more.
+fn missing(request: &Request) -> Vec<(usize, i64)> {
+    let copies = |set: &str| -> i64 {
+        let parts = request.current.iter().filter(|part| !part.evicting);
+        parts.filter_map(|part| part.counts.get(set)).sum()
+    };
+    request
+        .pod_sets
+        .iter()
+        .enumerate()
+        .map(|(index, set)| (index, (set.count - copies(&set.name)).max(0)))
+        .collect()
+}
+
+/// What so many pods ask. A product is named where the pods can be on that one alone.
+fn ask(request: &Request, pods: &[(usize, i64)], shares: &mut Shares) -> Ask {
+    let mut sum = Ask::default();
+    for (index, count) in pods.iter().filter(|(_, count)| *count > 0) {
+        let set = &request.pod_sets[*index];
+        let product = PRODUCT_LABELS
+            .iter()
+            .find_map(|label| set.node_selector.get(*label));
+        let one = of_pod(&set.requests, product.map(String::as_str), shares);
+        sum = sum.plus(&one.times(*count));
+    }
+    sum
+}
+
+fn of_pod(requests: &ResourceVector, product: Option<&str>, shares: &mut Shares) -> Ask {
+    let devices: i64 = requests
+        .iter()
+        .filter(|(name, _)| is_extended(name))
+        .map(|(_, amount)| amount)
+        .sum();
+    let products: BTreeMap<String, i64> = product
+        .filter(|_| devices > 0)
+        .map(|product| (product.to_owned(), devices))
+        .into_iter()
+        .collect();
+    shares.ask(requests, &products)
+}
+
+/// What its parts use, and what those on lost targets would need.
+fn used(fleet: &Fleet, request: &Request, shares: &mut Shares) -> (Ask, Ask) {
+    let (mut uses, mut lost) = (Ask::default(), Ask::default());
+    for part in request.current.iter().filter(|part| !part.evicting) {
+        let target = fleet.target(part.target.as_str());
+        for (name, count) in &part.counts {
+            let Some(set) = request.pod_set(name) else {
+                continue;
+            };
+            let mut left = *count;
+            let mut sum = Ask::default();
+            for share in part
+                .nodes
+                .iter()
+                .filter(|share| share.pod_set == *name || share.pod_set.is_empty())
+            {
+                let product = target.and_then(|target| product_on(target, &share.name));
+                let one = of_pod(&set.requests, product, shares);
+                let pods = share.pods.min(left);
+                sum = sum.plus(&one.times(pods));
+                left -= pods;
+            }
+            sum = sum.plus(&of_pod(&set.requests, None, shares).times(left));
+            if target.is_some_and(|target| target.state == TargetState::Lost) {
+                lost = lost.plus(&sum);
+            } else {
+                uses = uses.plus(&sum);
+            }
+        }
+    }
+    (uses, lost)
+}
+
+fn product_on<'a>(target: &'a Target, node: &str) -> Option<&'a str> {
+    target.node(node).and_then(crate::fleet::Node::product)
+}
+
+/// All of the Ready targets, and what runs on those that take nothing new.
+fn capacity(fleet: &Fleet, policy: &Policy) -> Capacity {
+    let mut capacity = Capacity::default();
+    for (_, target) in fleet.targets() {
+        let all = match target.state {
+            TargetState::Ready => true,
+            TargetState::Cordoned | TargetState::Draining => false,
+            TargetState::Pending | TargetState::Lost => continue,
+        };
+        for node in target.nodes() {
+            if node.unusable.is_some() && all {
+                continue;
+            }
+            let there = if all {
+                node.allocatable.clone()
+            } else {
+                node.in_use()
+            };
+            let amounts = fleet.resources().vector(&there);
+            let devices: Vec<(&str, i64)> = amounts
+                .iter()
+                .filter(|(name, amount)| is_extended(name) && *amount > 0)
+                .collect();
+            if let (Some(product), Some((resource, _))) = (node.product(), devices.first()) {
+                let entry = capacity
+                    .products
+                    .entry(product.to_owned())
+                    .or_insert_with(|| ProductCapacity {
+                        resource: (*resource).to_owned(),
+                        devices: 0,
+                        throughput: policy.throughput_of(product),
+                        memory_mib: node.device_memory_mib(),
+                    });
+                entry.devices += devices.iter().map(|(_, amount)| amount).sum::<i64>();
+            }
+            for (name, amount) in amounts.iter() {
+                let sum = capacity.resources.get(name) + amount.max(0);
+                capacity.resources.set(name, sum);
+            }
+        }
+    }
+    capacity
+}

@@ -1,0 +1,300 @@
+//! What must hold after every cycle, checked without the planner's own arithmetic.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use placement_api::kinds::{Strategy, TopologyMode};
+use placement_api::selector::has_all;
+use placement_api::toleration::{BLOCKING, Toleration, tolerates};
+
+use super::metrics::use_by_node;
+use super::outcome::{Placed, Round};
+use super::rounds::{Decisions, World};
+use super::{Scenario, WorkloadSpec, planner};
+use crate::fleet::{TargetState, WorkloadId};
+use crate::plan::{Outcome, Request};
+
+/// The same inputs in another order give the same.
+pub(super) fn deterministic(before: &World, decisions: &Decisions) -> Result<(), String> {
+    let mut world = before.clone();
+    let mut again = world.clone();
+    let requests: Vec<Request> = world.requests.values().rev().cloned().collect();
+    let (other, _) = planner::cycle(
+        &mut world.planner,
+        &mut world.fleet,
+        &requests,
+        world.now_ms,
+    );
+    let first = again.cycle();
+    if let Some((id, _)) = first
+        .iter()
+        .find(|(id, one)| decisions.get(*id) != Some(*one))
+    {
+        return Err(format!(
+            "planning the same again decides otherwise about {id}"
+        ));
+    }
+    // The first pass alone: whom it wakes is planned after it.
+    let differs = other.iter().find(|one| {
+        let same = decisions.get(&one.id);
+        one.outcome == Outcome::Place && same.map(|same| &same.parts) != Some(&one.parts)
+    });
+    match differs {
+        Some(one) => Err(format!(
+            "the order in which workloads are asked decides about {}",
+            one.id
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Planning again without a cause changes nothing.
+pub(super) fn sticks(settled: &World) -> Result<(), String> {
+    let mut world = settled.clone();
+    let decisions = world.cycle();
+    let moved = decisions.values().find(|one| one.outcome == Outcome::Place);
+    moved.map_or(Ok(()), |one| {
+        Err(format!("planning again without a cause changes {}", one.id))
+    })
+}
+
+/// Everybody once, room, gangs, and places that may be used.
+pub(super) fn sound(scenario: &Scenario, before: &World, round: &Round) -> Result<(), String> {
+    once(scenario, round)?;
+    room(scenario, round)?;
+    for (name, places) in &round.placed {
+        let Some(workload) = scenario.workload(name) else {
+            return Err(format!("{name} is not in the file"));
+        };
+        let earlier = before
+            .requests
+            .get(&WorkloadId::from(name))
+            .ok_or_else(|| format!("{name} runs before it has arrived"))?;
+        whole(workload, earlier, places)?;
+        together(scenario, workload, earlier, before.now_ms, places)?;
+        allowed(scenario, workload, earlier, before.now_ms, places)?;
+    }
+    Ok(())
+}
+
+fn once(scenario: &Scenario, round: &Round) -> Result<(), String> {
+    for workload in &scenario.workloads {
+        let name = &workload.name;
+        let times = usize::from(round.placed.contains_key(name))
+            + usize::from(round.evicted.contains_key(name))
+            + usize::from(round.pending.contains_key(name));
+        if times != 1 {
+            return Err(format!(
+                "{name} is in {times} of placed, evicted and pending"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn room(scenario: &Scenario, round: &Round) -> Result<(), String> {
+    for ((target, node), there) in use_by_node(scenario, round) {
+        for (resource, used) in &there.used {
+            let has = there.spec.capacity.get(resource);
+            if *used > has {
+                return Err(format!(
+                    "{target}/{node} has {has} {resource} and {used} are used"
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Pods of a role, over these places.
+fn pods<'a>(places: impl IntoIterator<Item = &'a Placed>, set: &str) -> i64 {
+    places
+        .into_iter()
+        .filter(|place| place.pods == set)
+        .map(|place| place.count)
+        .sum()
+}
+
+fn ran(earlier: &Request, set: &str) -> i64 {
+    earlier
+        .current
+        .iter()
+        .filter(|part| !part.evicting)
+        .map(|part| part.counts.get(set).copied().unwrap_or(0))
+        .sum()
+}
+
+/// A gang has all of its pods or, elastic, its minimum. What ran with fewer may go on.
+fn whole(workload: &WorkloadSpec, earlier: &Request, places: &[Placed]) -> Result<(), String> {
+    let targets: BTreeSet<&str> = places.iter().map(|place| place.target.as_str()).collect();
+    for set in &workload.pods {
+        let least = match workload.strategy {
+            Strategy::Divide => set.min_count.unwrap_or(1).min(set.count),
+            Strategy::Gang | Strategy::Duplicate => set.min_count.unwrap_or(set.count),
+        };
+        let least = if earlier.current.is_empty() {
+            least
+        } else {
+            least.min(ran(earlier, &set.name))
+        };
+        let copies = if workload.strategy == Strategy::Duplicate && earlier.current.is_empty() {
+            i64::try_from(targets.len()).unwrap_or(i64::MAX)
+        } else {
+            1
+        };
+        let found = pods(places, &set.name);
+        if found < least.saturating_mul(copies) {
+            return Err(format!(
+                "{} has {found} pods of {} and needs {least}",
+                workload.name, set.name
+            ));
+        }
+    }
+    if workload.strategy != Strategy::Gang || !earlier.current.is_empty() {
+        return Ok(());
+    }
+    match workload.gang_per_target {
+        None if targets.len() > 1 => {
+            Err(format!("the gang {} is on several targets", workload.name))
+        }
+        Some(least) if targets.len() > 1 => {
+            let few = targets.iter().find(|target| {
+                let here = places.iter().filter(|place| place.target == **target);
+                here.map(|place| place.count).sum::<i64>() < least
+            });
+            few.map_or(Ok(()), |target| {
+                Err(format!(
+                    "{} has less than {least} pods on {target}",
+                    workload.name
+                ))
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A required topology is kept.
+fn together(
+    scenario: &Scenario,
+    workload: &WorkloadSpec,
+    earlier: &Request,
+    now_ms: i64,
+    places: &[Placed],
+) -> Result<(), String> {
+    let Some((level, TopologyMode::Required, relax)) = &workload.topology else {
+        return Ok(());
+    };
+    let relaxed = relax.is_some_and(|after| now_ms >= earlier.waits_since_ms.saturating_add(after));
+    let single = workload.strategy == Strategy::Gang && workload.gang_per_target.is_none();
+    if relaxed || !single || !earlier.current.is_empty() {
+        return Ok(());
+    }
+    let mut domains = BTreeSet::new();
+    for place in places.iter().filter(|place| place.count > 0) {
+        let (Some(name), Some(target)) = (&place.node, scenario.target(&place.target)) else {
+            return Err(format!("{} has pods without a node", workload.name));
+        };
+        let Some((_, node)) = target.all_nodes().find(|(one, _)| one == name) else {
+            return Err(format!(
+                "{} runs on {name}, which is not there",
+                workload.name
+            ));
+        };
+        let domain: Vec<Option<&String>> = if level == "node" {
+            vec![Some(name)]
+        } else {
+            let depth = scenario.config.levels.iter().position(|one| one == level);
+            let keys = &scenario.config.levels[..=depth.unwrap_or(0)];
+            keys.iter().map(|key| node.labels.get(key)).collect()
+        };
+        domains.insert(
+            domain
+                .into_iter()
+                .map(|one| one.cloned())
+                .collect::<Vec<_>>(),
+        );
+    }
+    if domains.len() > 1 {
+        return Err(format!(
+            "{} must be in one {level} and is in {}",
+            workload.name,
+            domains.len()
+        ));
+    }
+    Ok(())
+}
+
+/// What is new is where it may be.
+fn allowed(
+    scenario: &Scenario,
+    workload: &WorkloadSpec,
+    earlier: &Request,
+    now_ms: i64,
+    places: &[Placed],
+) -> Result<(), String> {
+    let mut had: BTreeMap<(&str, &str), i64> = BTreeMap::new();
+    for part in earlier.current.iter().filter(|part| !part.evicting) {
+        for (set, count) in &part.counts {
+            *had.entry((part.target.as_str(), set.as_str())).or_default() += count;
+        }
+    }
+    for place in places {
+        let here = places.iter().filter(|one| one.target == place.target);
+        let before = had.get(&(place.target.as_str(), place.pods.as_str()));
+        if pods(here, &place.pods) <= before.copied().unwrap_or(0) && before.is_some() {
+            continue;
+        }
+        let wrong = |what: &str| {
+            Err(format!(
+                "{} was put on {}, {what}",
+                workload.name, place.target
+            ))
+        };
+        let Some(target) = scenario.target(&place.target) else {
+            return wrong("which is not in the file");
+        };
+        if target.state != TargetState::Ready {
+            return wrong("which is not Ready");
+        }
+        if tolerates(&workload.tolerations, &target.taints, BLOCKING).is_err() {
+            return wrong("whose taint it does not tolerate");
+        }
+        if let (Some(kinds), Some(kind)) = (&target.kinds, &workload.kind)
+            && !kinds.contains(kind)
+        {
+            return wrong("which does not serve its kind");
+        }
+        let mut tiers = workload.locations.iter();
+        if !workload.locations.is_empty() && !tiers.any(|tier| has_all(tier, &target.labels)) {
+            return wrong("which is in none of its locations");
+        }
+        if workload
+            .refused
+            .iter()
+            .any(|(name, _, until)| *name == place.target && *until > now_ms)
+        {
+            return wrong("which refused it");
+        }
+        // Where some pods ran before, nobody can say which are the new ones.
+        let (Some(name), Some(set), None) = (&place.node, workload.pod_set(&place.pods), before)
+        else {
+            continue;
+        };
+        let Some((_, node)) = target.all_nodes().find(|(one, _)| one == name) else {
+            return wrong("on a node that it does not have");
+        };
+        let tolerations: Vec<Toleration> = set
+            .tolerations
+            .iter()
+            .chain(&workload.tolerations)
+            .cloned()
+            .collect();
+        let selected = set
+            .selector
+            .iter()
+            .all(|(key, value)| node.labels.get(key) == Some(value));
+        if !node.healthy || !selected || tolerates(&tolerations, &node.taints, BLOCKING).is_err() {
+            return wrong(&format!("node {name}, where its pods may not run"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,353 @@
+//! The rounds: plan, take in what was decided as if all of it had happened, plan again.
+//!
+//! Between two rounds no time passes, but what was written is confirmed: who was to leave is gone, what is new is healthy.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use placement_api::kinds::FailoverMode;
+use placement_api::reason::Reason;
+
+use super::outcome::{Evicted, Moved, Outcome, Pending, Placed, Round};
+use super::{Scenario, build, invariants, metrics, planner, words};
+use crate::fleet::{Fleet, TargetName, TargetState, WorkloadId};
+use crate::plan::{Current, Decision, Part, Planner, Request, Step};
+
+/// Times that a cycle looks at those whom its own decisions woke, as the live scheduler does.
+const MOST_WAKES: usize = 8;
+
+/// An invariant of the planner does not hold: a mistake of ours, not of the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// Round, from 1.
+    pub round: usize,
+    /// Which one, and what was found.
+    pub message: String,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "internal error in round {}: {}; this is a mistake of Inhaul: please report it with the file",
+            self.round, self.message
+        )
+    }
+}
+
+impl std::error::Error for Broken {}
+
+/// The model between two rounds.
+#[derive(Clone, Debug)]
+pub(super) struct World {
+    pub(super) fleet: Fleet,
+    pub(super) planner: Planner,
+    pub(super) requests: BTreeMap<WorkloadId, Request>,
+    pub(super) now_ms: i64,
+}
+
+/// What a cycle decided: the last word on each workload.
+pub(super) type Decisions = BTreeMap<WorkloadId, Decision>;
+
+/// Plans all rounds of a scenario. `micros` reads a clock; it measures, it never decides.
+///
+/// # Errors
+/// Where the planner breaks one of its own rules.
+pub fn simulate(scenario: &Scenario, micros: &mut dyn FnMut() -> u64) -> Result<Outcome, Broken> {
+    let mut world = World {
+        fleet: build::fleet(scenario),
+        planner: planner::planner(scenario),
+        requests: build::requests(scenario),
+        now_ms: scenario.now_ms,
+    };
+    for request in world
+        .requests
+        .values()
+        .filter(|one| !one.current.is_empty())
+    {
+        world.planner.adopt(&mut world.fleet, request);
+    }
+    let mut outcome = Outcome::default();
+    let (mut decided, mut spent) = (0_u64, 0_u64);
+    for number in 1..=usize::try_from(scenario.config.rounds).unwrap_or(1) {
+        let broken = |message| Broken {
+            round: number,
+            message,
+        };
+        let before = world.clone();
+        let begun = micros();
+        let decisions = world.cycle();
+        spent += micros().saturating_sub(begun);
+        decided += decisions.len() as u64;
+        let round = view(scenario, &before, &world, &decisions).map_err(broken)?;
+        invariants::deterministic(&before, &decisions).map_err(broken)?;
+        invariants::sound(scenario, &before, &round).map_err(broken)?;
+        world.settle(&decisions);
+        if round.evicted.is_empty() && round.moved.is_empty() {
+            invariants::sticks(&world).map_err(broken)?;
+        }
+        outcome.rounds.push(round);
+    }
+    if let Some(last) = outcome.rounds.last() {
+        outcome.metrics = metrics::metrics(scenario, last);
+    }
+    outcome.metrics.cycles = outcome.rounds.len();
+    outcome.metrics.decision_micros = spent / decided.max(1);
+    Ok(outcome)
+}
+
+impl World {
+    /// Plans everybody, and again whom that may have helped.
+    pub(super) fn cycle(&mut self) -> Decisions {
+        let mut decisions = Decisions::new();
+        let mut ids: BTreeSet<WorkloadId> = self.requests.keys().cloned().collect();
+        for _ in 0..MOST_WAKES {
+            let requests: Vec<Request> = ids
+                .iter()
+                .filter_map(|id| self.requests.get(id).cloned())
+                .collect();
+            if requests.is_empty() {
+                break;
+            }
+            let (made, report) =
+                planner::cycle(&mut self.planner, &mut self.fleet, &requests, self.now_ms);
+            decisions.extend(made.into_iter().map(|one| (one.id.clone(), one)));
+            // Who has a place, or has just lost it, waits for what the next round brings.
+            ids = self.planner.wake(&report.freed);
+            ids.retain(|id| {
+                decisions
+                    .get(id)
+                    .is_none_or(|made| made.parts.is_empty() && made.leaving.is_empty())
+            });
+        }
+        decisions
+    }
+
+    /// All that was decided has happened.
+    pub(super) fn settle(&mut self, decisions: &Decisions) {
+        for (id, decision) in decisions {
+            let Some(request) = self.requests.get_mut(id) else {
+                continue;
+            };
+            let mut current: Vec<Current> = staying(decision)
+                .into_iter()
+                .map(|part| happened(request, part, self.now_ms))
+                .collect();
+            // A lost target confirms nothing; who was fenced has stopped all the same.
+            let silent = |part: &&Current| {
+                let lost = self
+                    .fleet
+                    .target(part.target.as_str())
+                    .is_some_and(|target| target.state == TargetState::Lost);
+                let left = decision
+                    .leaving
+                    .iter()
+                    .any(|one| one.target == part.target && one.step != Step::Stuck);
+                lost && left && request.failover.mode == FailoverMode::Overlap
+            };
+            current.extend(request.current.iter().filter(silent).map(|part| Current {
+                evicting: true,
+                ..part.clone()
+            }));
+            if !request.current.is_empty() && current.is_empty() {
+                request.waits_since_ms = self.now_ms;
+            }
+            request.current = current;
+            request.epoch = decision.epoch;
+        }
+    }
+}
+
+fn happened(request: &Request, part: &Part, now_ms: i64) -> Current {
+    let before = request
+        .current
+        .iter()
+        .find(|one| one.target == part.target && !one.evicting);
+    Current {
+        target: part.target.clone(),
+        epoch: part.epoch,
+        counts: part.counts.clone(),
+        nodes: part.nodes.clone(),
+        domain: part.domain.clone(),
+        evicting: false,
+        started: true,
+        healthy: true,
+        started_ms: before.map_or(Some(now_ms), |before| before.started_ms),
+    }
+}
+
+/// Parts that run when all that was decided has happened.
+fn staying(decision: &Decision) -> Vec<&Part> {
+    let goes = |part: &&Part| {
+        decision
+            .leaving
+            .iter()
+            .any(|one| one.target == part.target && one.step != Step::Stuck)
+    };
+    decision.parts.iter().filter(|part| !goes(part)).collect()
+}
+
+/// What people see of a cycle.
+fn view(
+    scenario: &Scenario,
+    before: &World,
+    world: &World,
+    decisions: &Decisions,
+) -> Result<Round, String> {
+    let mut round = Round::default();
+    let lost = |target: &TargetName| {
+        world
+            .fleet
+            .target(target.as_str())
+            .is_none_or(|target| target.state == TargetState::Lost)
+    };
+    for workload in &scenario.workloads {
+        let id = WorkloadId::from(&workload.name);
+        let Some(request) = before.requests.get(&id) else {
+            let message = format!("arrives at {}", words::time(workload.submitted_ms));
+            round.pending.insert(
+                workload.name.clone(),
+                pending(Reason::NotYetSubmitted, message),
+            );
+            continue;
+        };
+        let Some(decision) = decisions.get(&id) else {
+            return Err(format!("{} was asked about and not decided", workload.name));
+        };
+        let parts: Vec<&Part> = staying(decision)
+            .into_iter()
+            .filter(|part| !lost(&part.target))
+            .collect();
+        let ran: Vec<&Current> = request
+            .current
+            .iter()
+            .filter(|part| !part.evicting && !lost(&part.target))
+            .collect();
+        let left = decision
+            .leaving
+            .iter()
+            .find(|one| one.step == Step::Now && one.reason != Reason::Placed);
+        let why = &decision.explanation;
+        let sentence = words::relative(&why.message);
+        if !parts.is_empty() {
+            let placed = parts
+                .iter()
+                .flat_map(|part| places(&world.fleet, &id, part));
+            let mut placed: Vec<Placed> = placed.collect();
+            placed.sort();
+            round.placed.insert(workload.name.clone(), placed);
+            let exit = decision.leaving.iter().find(|one| one.step != Step::Stuck);
+            if let Some(exit) = exit.filter(|one| one.reason != Reason::Placed) {
+                let moved = Moved {
+                    from: exit.target.to_string(),
+                    reason: exit.reason,
+                };
+                round.moved.insert(workload.name.clone(), moved);
+            }
+            if let Some(reason) = why.reason {
+                round
+                    .notes
+                    .insert(workload.name.clone(), pending(reason, sentence));
+            }
+        } else if let (Some(left), false) = (left, ran.is_empty()) {
+            let evicted = Evicted {
+                by: claimant(&id, decisions),
+                reason: left.reason,
+                message: words::relative(&left.message),
+            };
+            round.evicted.insert(workload.name.clone(), evicted);
+        } else {
+            let Some(reason) = why.reason else {
+                return Err(format!("{} waits without a reason", workload.name));
+            };
+            round
+                .pending
+                .insert(workload.name.clone(), pending(reason, sentence));
+            round
+                .verdicts
+                .insert(workload.name.clone(), why.verdicts.clone());
+        }
+    }
+    positions(scenario, &mut round);
+    round.shares = planner::shares(scenario, &world.planner);
+    Ok(round)
+}
+
+pub(super) fn pending(reason: Reason, message: String) -> Pending {
+    Pending {
+        reason,
+        message,
+        queue_position: None,
+        expected_start: None,
+    }
+}
+
+/// Whose part starts when this workload's is gone.
+fn claimant(victim: &WorkloadId, decisions: &Decisions) -> Option<String> {
+    let takes = |decision: &&Decision| {
+        decision
+            .parts
+            .iter()
+            .any(|part| part.after.iter().any(|(id, _)| id == victim))
+    };
+    decisions.values().find(takes).map(|one| one.id.to_string())
+}
+
+/// Pods by node: those that the decision names, else those that the planner assumes.
+fn places(fleet: &Fleet, id: &WorkloadId, part: &Part) -> Vec<Placed> {
+    let mut counts: BTreeMap<(Option<String>, String), i64> = BTreeMap::new();
+    if part.nodes.is_empty() {
+        let held = fleet
+            .target(part.target.as_str())
+            .and_then(|target| target.held(id));
+        for share in held.into_iter().flat_map(|hold| &hold.assumed) {
+            let key = (Some(share.node.to_string()), share.pod_set.to_string());
+            *counts.entry(key).or_default() += share.pods;
+        }
+    } else {
+        for share in &part.nodes {
+            let key = (Some(share.name.clone()), share.pod_set.clone());
+            *counts.entry(key).or_default() += share.pods;
+        }
+    }
+    // What nobody can name, and parts without pods, are shown by their target.
+    for (set, wanted) in &part.counts {
+        let named: i64 = counts
+            .iter()
+            .filter(|((_, of), _)| of == set)
+            .map(|(_, pods)| pods)
+            .sum();
+        if named < *wanted || *wanted == 0 {
+            counts.insert((None, set.clone()), wanted - named);
+        }
+    }
+    let place = |((node, pods), count)| Placed {
+        target: part.target.to_string(),
+        node,
+        pods,
+        count,
+    };
+    counts.into_iter().map(place).collect()
+}
+
+/// Place in line: those of higher priority first, then the older.
+fn positions(scenario: &Scenario, round: &mut Round) {
+    let mut lines: BTreeMap<&str, Vec<&super::WorkloadSpec>> = BTreeMap::new();
+    for workload in &scenario.workloads {
+        let waits = round.pending.get(&workload.name).is_some_and(|one| {
+            one.reason != Reason::NotYetSubmitted && one.reason != Reason::Suspended
+        });
+        if waits {
+            let queue = workload.queue.as_deref().unwrap_or_default();
+            lines.entry(queue).or_default().push(workload);
+        }
+    }
+    for line in lines.values_mut() {
+        line.sort_by_key(|one| (std::cmp::Reverse(one.priority), one.submitted_ms, &one.name));
+        for (index, workload) in line.iter().enumerate() {
+            if let Some(pending) = round.pending.get_mut(&workload.name) {
+                pending.queue_position = Some(index + 1);
+            }
+        }
+    }
+}

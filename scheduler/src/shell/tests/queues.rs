@@ -1,0 +1,136 @@
+//! Queues as objects: what is wrong with them is said on them, and their numbers are written when they change.
+
+use std::time::Duration;
+
+use placement_api::api_type::{ObjectKey, known};
+use serde_json::{Value, json};
+
+use super::hub::{World, text, workload};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn queue(name: &str, spec: &Value) -> Value {
+    json!({"apiVersion": "inhaul.dev/v1alpha1", "kind": "Queue", "metadata": {"name": name}, "spec": spec})
+}
+
+fn job(name: &str, queue: &str, pods: u32) -> Value {
+    json!({
+        "apiVersion": "batch/v1", "kind": "Job",
+        "metadata": {"name": name, "namespace": "shop", "labels": {"inhaul.dev/queue": queue}},
+        "spec": {"parallelism": pods, "completions": pods, "template": {"spec": {"containers": [
+            {"name": "c", "image": "i", "resources": {"requests": {"cpu": "1"}}}]}}},
+    })
+}
+
+/// One target with 8 CPUs in two nodes and a Placement that selects everything.
+fn world(queues: &[Value]) -> World {
+    let mut world = World::new(1);
+    world.target("eu");
+    world.apply(json!({"apiVersion": "inhaul.dev/v1alpha1", "kind": "Placement", "metadata": {"name": "p"}, "spec": {}}));
+    for queue in queues {
+        world.apply(queue.clone());
+    }
+    world.wait(2 * SECOND);
+    world.writes.clear();
+    world
+}
+
+fn status(world: &World, name: &str) -> Value {
+    let object = world.get("Queue", &ObjectKey::cluster(name)).expect(name);
+    object["status"].clone()
+}
+
+#[test]
+fn numbers_of_queues_are_written_once_a_second() {
+    let mut world = world(&[
+        queue("research", &json!({"guaranteed": {"cpu": "2"}})),
+        queue(
+            "vision",
+            &json!({"parent": "research", "limit": {"cpu": "3"}}),
+        ),
+    ]);
+    assert_eq!(status(&world, "vision")["conditions"][0]["status"], "True");
+    world.apply(job("a", "vision", 2));
+    world.apply(job("b", "vision", 2));
+    assert!(
+        !world.writes.iter().any(|write| write.contains("Queue")),
+        "not at once: {:?}",
+        world.writes
+    );
+    world.wait(SECOND);
+    let vision = status(&world, "vision");
+    assert_eq!(vision["used"]["cpu"], "2");
+    assert_eq!(vision["entitled"]["cpu"], "3");
+    assert_eq!(vision["waiting"], json!({"workloads": "1", "cpu": "2"}));
+    assert_eq!(status(&world, "research")["used"]["cpu"], "2");
+    let waits = world
+        .get("Workload", &workload(&known::JOB, "b"))
+        .expect("b");
+    assert_eq!(text(waits, "/status/reason"), "QueueLimit");
+    assert!(
+        text(waits, "/status/message").contains("queue vision has a limit of 3 cpu"),
+        "{}",
+        text(waits, "/status/message")
+    );
+    // Room under the limit wakes it.
+    world.apply(queue(
+        "vision",
+        &json!({"parent": "research", "limit": {"cpu": "4"}}),
+    ));
+    world.wait(2 * SECOND);
+    let vision = status(&world, "vision");
+    assert_eq!(vision["used"]["cpu"], "4");
+    assert_eq!(vision.get("waiting"), None);
+    world.writes.clear();
+    for _ in 0..3 {
+        world.wait(30 * SECOND);
+        world.beat("eu");
+    }
+    assert!(world.writes.is_empty(), "silence: {:?}", world.writes);
+}
+
+#[test]
+fn a_broken_queue_says_so_and_its_workloads_wait() {
+    let mut world = world(&[
+        queue("lost", &json!({"parent": "nowhere"})),
+        queue("minus", &json!({"guaranteed": {"cpu": "-1"}})),
+        queue("odd", &json!({"limit": {"cpu": "a lot"}})),
+        queue("below", &json!({"parent": "minus"})),
+    ]);
+    for (name, message) in [
+        ("lost", "spec.parent: there is no queue \"nowhere\""),
+        ("minus", "spec.guaranteed of cpu is -1"),
+        ("odd", "a lot"),
+    ] {
+        let condition = &status(&world, name)["conditions"][0];
+        assert_eq!(condition["status"], "False", "{name}");
+        assert!(text(condition, "/message").contains(message), "{condition}");
+    }
+    assert_eq!(status(&world, "below")["conditions"][0]["status"], "True");
+    world.apply(job("a", "lost", 1));
+    world.apply(job("b", "below", 1));
+    let a = world
+        .get("Workload", &workload(&known::JOB, "a"))
+        .expect("a");
+    assert_eq!(text(a, "/status/reason"), "UnknownQueue");
+    assert!(text(a, "/status/message").contains("nowhere"));
+    let b = world
+        .get("Workload", &workload(&known::JOB, "b"))
+        .expect("b");
+    assert_eq!(
+        text(b, "/status/state"),
+        "Assigned",
+        "everybody else is served"
+    );
+    // Repaired: it starts.
+    world.apply(queue("nowhere", &json!({})));
+    let a = world
+        .get("Workload", &workload(&known::JOB, "a"))
+        .expect("a");
+    assert_eq!(text(a, "/status/state"), "Assigned");
+    world.wait(2 * SECOND);
+    assert_eq!(status(&world, "lost")["conditions"][0]["status"], "True");
+    world.delete("Queue", &ObjectKey::cluster("nowhere"));
+    world.wait(2 * SECOND);
+    assert_eq!(status(&world, "lost")["conditions"][0]["status"], "False");
+}
