@@ -53,6 +53,9 @@ pub(crate) enum Command {
     Get(Get),
     /// Say where an object runs, or why it waits
     Explain(Explain),
+    /// Show the tree of queues, or one queue and who waits in its line
+    #[command(visible_alias = "queues")]
+    Queue(Queue),
     /// Plan a fleet that a file describes, and compare what is expected
     Simulate(Simulate),
     /// Print the CustomResourceDefinitions
@@ -278,6 +281,20 @@ pub(crate) struct Simulate {
     /// Print only what is wrong
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    /// Plan a second time with a change, such as 'queue vision guaranteed gpu +4', and print what differs; may be given several times
+    #[arg(long, value_name = "CHANGE")]
+    pub(crate) what_if: Vec<String>,
+}
+
+/// `inhaul queue`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  inhaul queue\n  inhaul queue vision -o wide")]
+pub(crate) struct Queue {
+    /// Only this one, with its line of waiting workloads
+    pub(crate) name: Option<String>,
+    /// For machines, or wide: all resources, and whole messages
+    #[arg(short, long, value_enum)]
+    pub(crate) output: Option<Format>,
 }
 
 /// `inhaul crds`.

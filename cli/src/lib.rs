@@ -27,6 +27,7 @@ mod kubeconfig;
 mod lines;
 mod manifests;
 mod output;
+mod queue;
 mod session;
 mod simulate;
 mod table;
@@ -98,6 +99,7 @@ fn run(args: Args) -> Result<(), Failure> {
             Command::Target(command) => target::run(&session, command).await,
             Command::Get(get) => get::run(&session, get).await,
             Command::Explain(explain) => explain::run(&session, explain).await,
+            Command::Queue(queue) => queue::run(&session, queue).await,
             Command::Crds(_) | Command::Completions { .. } | Command::Simulate(_) => Ok(()),
         }
     });

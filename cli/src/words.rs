@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use placement_api::devices::class_of_resource;
 use placement_api::kinds::DeviceSummary;
 use placement_api::quantity::{Quantity, ResourceList};
 
@@ -69,6 +70,7 @@ pub(crate) fn product(name: &str) -> &str {
 
 /// The last part of a resource's name: `nvidia.com/gpu` is a gpu.
 fn resource_word(name: &str) -> &str {
+    let name = class_of_resource(name).unwrap_or(name);
     name.rsplit_once('/').map_or(name, |(_, word)| word)
 }
 
@@ -133,7 +135,7 @@ pub(crate) fn requests(list: &ResourceList) -> String {
         .filter_map(|name| {
             list.get(name)
                 .filter(|q| !q.is_zero())
-                .map(|q| format!("{q} {name}"))
+                .map(|q| format!("{q} {}", class_of_resource(name).unwrap_or(name)))
         })
         .collect();
     words.join(", ")

@@ -1,5 +1,7 @@
 //! `inhaul simulate` as people run it: text, JSON, exit codes, and the examples of the manual.
 
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -74,6 +76,30 @@ fn several_files_are_a_list() {
         json[1]["rounds"][0]["pending"]["train"]["reason"],
         "NoDevice"
     );
+}
+
+#[test]
+fn what_if_says_what_would_change() {
+    let file = scenario("shares/10-limit.yaml");
+    let out = inhaul(&[&file, "--what-if", "queue a limit gpu +1"]);
+    let said = text(&out.stdout);
+    assert_eq!(out.status.code(), Some(0), "{said}");
+    assert!(said.contains("what if queue a limit gpu +1"), "{said}");
+    assert!(
+        said.contains("a-2  waits (QueueLimit) → east e-0 1"),
+        "{said}"
+    );
+    assert!(said.contains("1 workload stays as it is"), "{said}");
+    let out = inhaul(&["-o", "json", &file, "--what-if", "queue a limit gpu +1"]);
+    let json: serde_json::Value = serde_json::from_slice(&out.stdout).expect("JSON");
+    assert_eq!(
+        json["before"]["rounds"][0]["pending"]["a-2"]["reason"],
+        "QueueLimit"
+    );
+    assert!(json["after"]["rounds"][0]["placed"]["a-2"].is_array());
+    let out = inhaul(&[&file, "--what-if", "queue b limit gpu +1"]);
+    assert_eq!(out.status.code(), Some(2));
+    assert!(text(&out.stderr).contains("there is no queue \"b\""));
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Runs every scenario of `testbed/scenarios`. Those in `open/` say what the planner does not do yet: when one of them comes out as
 //! written, it is to be moved to its section. Those in `broken/` are files with mistakes, and beside each stands what is said of it.
 
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

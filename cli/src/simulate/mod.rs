@@ -1,6 +1,7 @@
 //! `inhaul simulate`: plans fleets that files describe, with the planner that the live scheduler runs.
 
 mod text;
+mod what_if;
 
 use std::io::Read as _;
 use std::path::Path;
@@ -17,6 +18,8 @@ use crate::output::{self, Format, Paint};
 struct Simulated {
     scenario: Scenario,
     outcome: Outcome,
+    /// With the changes that were asked about.
+    changed: Option<Outcome>,
 }
 
 /// One of several files, for machines.
@@ -25,7 +28,30 @@ struct Named<'a> {
     file: &'a str,
     name: &'a str,
     #[serde(flatten)]
-    outcome: &'a Outcome,
+    outcome: What<'a>,
+}
+
+/// The outcome, or both where there is a change.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum What<'a> {
+    Plain(&'a Outcome),
+    Changed {
+        before: &'a Outcome,
+        after: &'a Outcome,
+    },
+}
+
+impl Simulated {
+    fn what(&self) -> What<'_> {
+        match &self.changed {
+            None => What::Plain(&self.outcome),
+            Some(after) => What::Changed {
+                before: &self.outcome,
+                after,
+            },
+        }
+    }
 }
 
 /// Runs the command.
@@ -71,9 +97,19 @@ pub(crate) fn run(args: &Simulate) -> Result<(), Failure> {
             complain(&format!("{}:{difference}", scenario.file));
         }
         if yaml.is_none() && !args.quiet && scenario.expect.is_some() && differences.is_empty() {
-            output::data("All is as expected.\n")?;
+            output::data("\nAll is as expected.\n")?;
         }
-        results.push(Simulated { scenario, outcome });
+        let changed = what_if::plan(&scenario, &args.what_if, &mut micros)?;
+        if let Some(changed) = &changed
+            && yaml.is_none()
+        {
+            output::data(&what_if::render(&args.what_if, &outcome, changed))?;
+        }
+        results.push(Simulated {
+            scenario,
+            outcome,
+            changed,
+        });
     }
     if let Some(yaml) = yaml {
         structured(&results, args.files.len(), yaml)?;
@@ -89,14 +125,14 @@ pub(crate) fn run(args: &Simulate) -> Result<(), Failure> {
 fn structured(results: &[Simulated], files: usize, yaml: bool) -> Result<(), Failure> {
     match results {
         [] => Ok(()),
-        [one] if files == 1 => output::structured(&one.outcome, yaml),
+        [one] if files == 1 => output::structured(&one.what(), yaml),
         _ => {
             let named: Vec<Named<'_>> = results
                 .iter()
                 .map(|one| Named {
                     file: &one.scenario.file,
                     name: &one.scenario.name,
-                    outcome: &one.outcome,
+                    outcome: one.what(),
                 })
                 .collect();
             output::structured(&named, yaml)
@@ -131,7 +167,7 @@ fn read(file: &Path) -> Result<Scenario, Vec<String>> {
     }
     let text = String::from_utf8(bytes).map_err(|error| {
         let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = 1 + good.iter().filter(|byte| **byte == b'\n').count();
+        let line = 1 + good.split(|byte| *byte == b'\n').skip(1).count();
         vec![format!(
             "{name}:{line}: is not text in UTF-8; write YAML or JSON"
         )]

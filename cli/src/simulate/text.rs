@@ -114,7 +114,7 @@ fn standing(round: &Round, name: &str) -> [String; 3] {
         return ["Evicted".to_owned(), "–".to_owned(), remark];
     }
     let Some(one) = round.pending.get(name) else {
-        return ["".to_owned(), "–".to_owned(), String::new()];
+        return [String::new(), "–".to_owned(), String::new()];
     };
     let start = one
         .expected_start
@@ -125,7 +125,7 @@ fn standing(round: &Round, name: &str) -> [String; 3] {
 }
 
 /// `east e-a-0 4, e-a-1 2 · west 3`.
-fn place(places: &[Placed]) -> String {
+pub(super) fn place(places: &[Placed]) -> String {
     let mut targets: BTreeMap<&str, Vec<&Placed>> = BTreeMap::new();
     for place in places {
         targets.entry(&place.target).or_default().push(place);

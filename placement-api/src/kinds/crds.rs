@@ -185,10 +185,16 @@ fn placement_rules() -> Vec<Rule> {
 }
 
 fn queue_rules() -> Vec<Rule> {
-    vec![rule(
-        "!has(self.spec.parent) || self.spec.parent != self.metadata.name",
-        "spec.parent: a queue is not its own parent",
-    )]
+    vec![
+        rule(
+            "!has(self.spec.parent) || self.spec.parent != self.metadata.name",
+            "spec.parent: a queue is not its own parent",
+        ),
+        rule(
+            "!has(self.spec.accelerators) || self.spec.accelerators.all(a, a.product != '')",
+            "spec.accelerators: product is the name of an accelerator, as the nodes' labels say it",
+        ),
+    ]
 }
 
 /// Puts the rules at the root of the schema.
@@ -216,14 +222,16 @@ fn finish(mut crd: CustomResourceDefinition, rules: &[Rule]) -> CustomResourceDe
                 .collect(),
         );
         // The CEL cost estimator needs bounds on what it iterates.
-        if let Some(spread) = schema
-            .properties
-            .as_mut()
-            .and_then(|p| p.get_mut("spec"))
-            .and_then(|s| s.properties.as_mut())
-            .and_then(|p| p.get_mut("spread"))
-        {
-            spread.max_items = Some(16);
+        for (list, most) in [("spread", 16), ("accelerators", 64)] {
+            if let Some(list) = schema
+                .properties
+                .as_mut()
+                .and_then(|p| p.get_mut("spec"))
+                .and_then(|s| s.properties.as_mut())
+                .and_then(|p| p.get_mut(list))
+            {
+                list.max_items = Some(most);
+            }
         }
     }
     crd

@@ -37,8 +37,9 @@ pub struct QueueSpec {
     /// Parent queue; absent: under the root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
-    /// Share of the surplus among siblings.
+    /// Share of the surplus among siblings; 0 gets what the others leave.
     #[serde(default = "one")]
+    #[schemars(range(min = 0, max = 1_000_000))]
     pub weight: u32,
     /// Orders siblings for the surplus; never touches a guarantee.
     #[serde(default)]

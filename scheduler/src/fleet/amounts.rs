@@ -27,6 +27,7 @@ pub struct Resources {
 
 /// What a node has or has free: one amount per resource number; what lies beyond the end is zero. Beside it the devices of drivers
 /// (DRA), which are no plain numbers: of what a node has, the devices with what is reserved of them; of what pods take, their needs.
+/// Two nodes of equal numbers may hold different pods where they have such devices, so what groups nodes compares the whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Amounts {
     list: Vec<i64>,

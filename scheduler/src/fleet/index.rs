@@ -107,8 +107,14 @@ struct Entry {
     states: Vec<Option<usize>>,
 }
 
-type KindKey = (usize, Labels, Arc<[Taint]>, Vec<i64>);
-type FactsKey = (Labels, Vec<Taint>, TargetState, Option<BTreeSet<String>>);
+type KindKey = (usize, Labels, Arc<[Taint]>, Vec<i64>, i64);
+type FactsKey = (
+    Labels,
+    Vec<Taint>,
+    TargetState,
+    Option<BTreeSet<String>>,
+    i64,
+);
 type StateKey = (usize, Vec<i64>, Vec<i64>);
 
 impl Index {
@@ -345,6 +351,7 @@ impl Index {
             labels,
             node.taints.clone(),
             node.allocatable.trimmed(),
+            node.trouble,
         );
         if let Some(number) = self.kind_numbers.get(&key) {
             return *number;
@@ -357,6 +364,7 @@ impl Index {
                 taints: node.taints.clone(),
                 allocatable: node.allocatable.clone(),
                 free: node.allocatable.clone(),
+                trouble: node.trouble,
                 ..Node::default()
             },
             device,
@@ -372,6 +380,7 @@ impl Index {
             target.taints.clone(),
             target.state,
             target.served.clone(),
+            target.trouble,
         );
         let next = self.facts.len();
         let number = *self.fact_numbers.entry(key).or_insert(next);
@@ -383,6 +392,7 @@ impl Index {
             taints: target.taints.clone(),
             state: target.state,
             served: target.served.clone(),
+            trouble: target.trouble,
             ..Target::default()
         }));
         next
@@ -482,7 +492,10 @@ fn alike(kind: &Node, node: &Node) -> bool {
         let own = node.labels.iter().filter(|(key, _)| *key != HOSTNAME);
         own.eq(kind.labels.iter())
     };
-    kind.allocatable == node.allocatable && kind.taints == node.taints && labels()
+    kind.allocatable == node.allocatable
+        && kind.taints == node.taints
+        && kind.trouble == node.trouble
+        && labels()
 }
 
 fn slot(rank: u64, position: usize) -> Slot {

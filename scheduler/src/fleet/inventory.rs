@@ -37,6 +37,7 @@ impl Fleet {
             .collect();
         target.domains = domains(&self.levels, &target.nodes);
         target.recount();
+        target.spread_trouble();
         self.index.touch(name, None);
         let mut event = changes(&before, &target.nodes, &self.resources, name);
         if target.state != super::TargetState::Ready || event.targets.contains(name) {
@@ -45,6 +46,7 @@ impl Fleet {
         if !same_kinds {
             event.merge(Event::target(name));
         }
+        self.note_failures(name, &before);
         event
     }
 

@@ -19,6 +19,7 @@ mod index;
 mod inventory;
 mod target;
 mod topology;
+mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -66,6 +67,8 @@ pub struct Fleet {
     holders: BTreeMap<WorkloadId, BTreeSet<TargetName>>,
     /// Nodes by what is free on them.
     index: Index,
+    /// Nodes that have failed since somebody asked.
+    failures: BTreeSet<(TargetName, NodeName)>,
     /// Grows whenever what there is to divide may have changed.
     shape: u64,
 }
@@ -81,6 +84,7 @@ impl Default for Fleet {
             devices: Catalog::default(),
             holders: BTreeMap::new(),
             index: Index::default(),
+            failures: BTreeSet::new(),
             shape: 0,
         }
     }

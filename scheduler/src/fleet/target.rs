@@ -44,6 +44,10 @@ pub struct Target {
     pub last_contact_ms: i64,
     /// Kinds that it serves (`apps/v1/Deployment`); absent: all (simulation).
     pub served: Option<BTreeSet<String>>,
+    /// How much it is to be avoided for what went wrong there lately; 0: not at all.
+    pub trouble: i64,
+    /// The same of its nodes.
+    pub(super) troubled: BTreeMap<NodeName, i64>,
     pub(super) nodes: Vec<Node>,
     /// Number of the domain of each node by level: `[depth][node]`.
     pub(super) domains: Vec<Vec<usize>>,
@@ -64,6 +68,8 @@ pub struct Node {
     pub free: Amounts,
     /// Why it takes nothing.
     pub unusable: Option<String>,
+    /// How much it is to be avoided for what went wrong there lately; 0: not at all.
+    pub trouble: i64,
     pub(super) name: NodeName,
     /// Free as the agent reports it.
     pub(super) reported: Amounts,

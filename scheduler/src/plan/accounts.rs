@@ -103,6 +103,25 @@ impl Accounts {
         self.shares.may_start(queue, &ask, request.preemptible)
     }
 
+    /// Whether the queue of a workload that waits may be promised a start: it is below its entitlement, or will be when its own work ends.
+    pub(super) fn may_promise(&mut self, request: &Request) -> bool {
+        if !self.several() {
+            return true;
+        }
+        let (ask, queue) = (self.asks(request), self.queue(request));
+        if self.shares.is_below(queue, &ask) {
+            return true;
+        }
+        let standing = self.shares.standings(queue);
+        let entitled = |name: &String| standing.entitled.resources.get(name).copied().unwrap_or(0);
+        let mut devices = standing
+            .used
+            .resources
+            .iter()
+            .filter(|(name, _)| is_extended(name));
+        devices.all(|(name, used)| *used <= entitled(name))
+    }
+
     /// What a workload lacks, as an amount on the account of its queue.
     pub(super) fn asks(&mut self, request: &Request) -> Ask {
         match self.entries.get(&request.id) {

@@ -27,6 +27,11 @@ impl Book {
         self.entries.get(id)
     }
 
+    /// Everybody, by id.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Booked> {
+        self.entries.values()
+    }
+
     /// Takes in what is asked.
     pub(super) fn ask(&mut self, request: &Request) {
         if request.finished {

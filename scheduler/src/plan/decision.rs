@@ -123,6 +123,15 @@ pub struct Report {
     pub wake_ms: BTreeMap<WorkloadId, i64>,
 }
 
+impl Report {
+    /// Planning a workload again at this time may help, though nothing else happens.
+    pub(super) fn wake_at(&mut self, id: &WorkloadId, wake_ms: i64) {
+        let own = self.wake_ms.entry(id.clone()).or_insert(wake_ms);
+        *own = wake_ms.min(*own);
+        self.next_wake_ms = Some(self.next_wake_ms.map_or(wake_ms, |next| next.min(wake_ms)));
+    }
+}
+
 impl Decision {
     /// Pods that run or will, over all parts and roles.
     pub fn pods(&self) -> i64 {

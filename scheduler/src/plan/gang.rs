@@ -3,10 +3,11 @@
 use placement_api::kinds::Packing;
 
 use super::fill::{Pick, extend, fill, places};
+use super::history::WORST;
 use super::needs::{Needs, soft_taints};
 use super::pick::{Place, pick};
-use super::spread;
 use super::tree::{Level, Numbering, children, climb};
+use super::{several, spread};
 use crate::fleet::{Fleet, NOWHERE, Target, TargetName};
 
 /// What is put on one target beside what is there.
@@ -37,7 +38,7 @@ pub(super) struct Ask<'a> {
 /// A candidate's score; smaller is better, fields in the order of their weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Score<'a> {
-    /// Soft taints of the target.
+    /// Soft taints of the target, then what went wrong there lately.
     soft: i64,
     /// Pods that would be on nodes with devices that they do not ask for.
     astray: i64,
@@ -186,6 +187,46 @@ fn over_several(
     if spread::over_targets(fleet, needs) && needs.sets.len() == 1 {
         return spread::gang(fleet, needs, tier, ask.wants[0], least);
     }
+    let parts = if let [want] = ask.wants[..] {
+        let rooms: Vec<i64> = seen.iter().map(|one| one.total(0)).collect();
+        let shares = several::shares(&rooms, want, least)?;
+        shares
+            .into_iter()
+            .map(|(at, pods)| (at, vec![pods]))
+            .collect()
+    } else {
+        greedily(fleet, needs, ask, &seen, least)?
+    };
+    let added = parts.into_iter().map(|(position, counts)| {
+        let one = &seen[position];
+        let picks = arrange(
+            fleet,
+            needs,
+            one.target,
+            &Level::Target,
+            &one.nodes,
+            &counts,
+        )?;
+        Some(Added {
+            target: one.name.clone(),
+            counts,
+            picks,
+            level: Level::Target,
+            device: None,
+        })
+    });
+    added.collect()
+}
+
+/// Pods of several roles by target, the largest target first.
+fn greedily(
+    fleet: &Fleet,
+    needs: &Needs<'_>,
+    ask: &Ask<'_>,
+    seen: &[Seen<'_>],
+    least: i64,
+) -> Option<Vec<(usize, Vec<i64>)>> {
+    let leading = needs.leading();
     let mut left = ask.wants.clone();
     let mut parts: Vec<(usize, Vec<i64>)> = Vec::new();
     for (position, one) in seen.iter().enumerate() {
@@ -226,28 +267,7 @@ fn over_several(
             left[leading] += lead;
         }
     }
-    if left.iter().any(|left| *left > 0) {
-        return None;
-    }
-    let added = parts.into_iter().map(|(position, counts)| {
-        let one = &seen[position];
-        let picks = arrange(
-            fleet,
-            needs,
-            one.target,
-            &Level::Target,
-            &one.nodes,
-            &counts,
-        )?;
-        Some(Added {
-            target: one.name.clone(),
-            counts,
-            picks,
-            level: Level::Target,
-            device: None,
-        })
-    });
-    added.collect()
+    left.iter().all(|left| *left <= 0).then_some(parts)
 }
 
 /// The domain that holds the most of an elastic gang, if it is enough.
@@ -474,7 +494,8 @@ impl<'a> Seen<'a> {
                 proper[*node] = 0;
             }
         }
-        let soft = soft_taints(&needs.request.tolerations, &target.taints);
+        let soft = (WORST + 1) * soft_taints(&needs.request.tolerations, &target.taints)
+            + target.trouble.clamp(0, WORST);
         Some(Self {
             name,
             target,

@@ -9,6 +9,7 @@
 //! The planner does no I/O, has no clock and cannot fail; equal inputs give equal decisions, whatever the order of the requests.
 
 mod accounts;
+mod ahead;
 mod book;
 mod decision;
 mod devices;
@@ -18,16 +19,19 @@ mod eligible;
 mod fill;
 mod gang;
 mod give_way;
+mod history;
 mod moves;
 mod needs;
 mod occupancy;
 pub mod order;
+mod orders;
 mod pick;
 mod planner;
 mod policy;
 pub mod promise;
 mod request;
 mod reserve;
+mod several;
 mod spread;
 mod strategies;
 mod swap;

@@ -6,8 +6,11 @@ use std::sync::Arc;
 use placement_api::kinds::{NodeShare, Packing, Strategy};
 use placement_api::toleration::{BLOCKING, Taint, TaintEffect, Toleration, tolerates};
 
+use super::history::WORST;
 use super::{PodSetRequest, Request};
-use crate::fleet::{CPU_TIME, Demand, Fleet, HOSTNAME, Node, Target, TargetName, is_extended};
+use crate::fleet::{
+    Amounts, CPU_TIME, Demand, Fleet, HOSTNAME, Node, Target, TargetName, is_extended,
+};
 
 /// Most copies that are counted on one node: pods that ask nothing fit any number of times.
 const MOST_COPIES: i64 = 1 << 20;
@@ -142,10 +145,14 @@ impl<'a> SetNeed<'a> {
 
     /// Pods of this role that a node takes now.
     pub(super) fn copies(&self, node: &Node) -> i64 {
+        self.copies_by(node, |_| node.copies(&self.demand))
+    }
+
+    fn copies_by(&self, node: &Node, count: impl FnOnce(&Amounts) -> i64) -> i64 {
         if node.unusable.is_some() {
             return 0;
         }
-        let copies = node.copies(&self.demand).min(MOST_COPIES);
+        let copies = count(&node.free).min(MOST_COPIES);
         if copies > 0 && self.tainted(node).is_none() && self.selects(node) {
             copies
         } else {
@@ -155,10 +162,25 @@ impl<'a> SetNeed<'a> {
 
     /// Pods of this role on each node of a target.
     pub(super) fn copies_on(&self, target: &Target) -> Vec<i64> {
-        target
-            .node_list()
-            .iter()
-            .map(|node| self.copies(node))
+        // Devices are costly to count, and most nodes stand like the one before them.
+        let mut last: Option<(&Amounts, i64)> = None;
+        let mut count = |free| match last {
+            Some((same, copies)) if same == free => copies,
+            _ => {
+                let copies = self.demand.copies_in(free);
+                last = Some((free, copies));
+                copies
+            }
+        };
+        let nodes = target.node_list().iter();
+        if self.demand.devices().is_none() {
+            return nodes.map(|node| self.copies(node)).collect();
+        }
+        nodes
+            .map(|node| {
+                let copies = count(&node.free);
+                self.copies_by(node, |_| copies)
+            })
             .collect()
     }
 
@@ -194,7 +216,7 @@ impl<'a> SetNeed<'a> {
     }
 
     /// How much a node is to be avoided: later alternatives of prioritised lists first, then soft taints, then devices that the
-    /// pods do not ask for.
+    /// pods do not ask for, then what went wrong there lately.
     pub(super) fn avoidance(&self, node: &Node, fleet: &Fleet) -> i64 {
         let soft = soft_taints(&self.tolerations, &node.taints).min(MOST_SOFT);
         // Who has claims is among devices of drivers in his place, whatever other classes they belong to.
@@ -204,7 +226,8 @@ impl<'a> SetNeed<'a> {
                 !self.devices.contains(&number) && is_extended(fleet.resources().name(number))
             });
         let rank = self.demand.rank_in(&node.free);
-        2 * (MOST_SOFT + 1) * rank + 2 * soft + i64::from(idle)
+        let avoided = 2 * (MOST_SOFT + 1) * rank + 2 * soft + i64::from(idle);
+        (WORST + 1) * avoided + node.trouble.clamp(0, WORST)
     }
 }
 

@@ -21,6 +21,7 @@ use super::draft::Draft;
 use super::eligible;
 use super::fill::Pick;
 use super::gang::Added;
+use super::history::WORST;
 use super::needs::{Needs, SetNeed, soft_taints};
 use super::tree::Level;
 use super::value::{Ask, Mix, Place, Spot, Stock, Use, WHOLE, Worth};
@@ -450,7 +451,8 @@ fn rank(fleet: &Fleet, needs: &Needs<'_>, need: &SetNeed<'_>, kind: &Kind) -> Op
     {
         return None;
     }
-    let soft = soft_taints(&request.tolerations, &kind.target.taints);
+    let soft = (WORST + 1) * soft_taints(&request.tolerations, &kind.target.taints)
+        + kind.target.trouble.clamp(0, WORST);
     let avoidance = need.avoidance(&kind.node, fleet);
     Some((
         u16::try_from(tier).unwrap_or(u16::MAX),

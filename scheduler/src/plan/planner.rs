@@ -4,13 +4,19 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::accounts::Accounts;
+use super::ahead::{Ahead, Around};
 use super::book::Book;
+use super::history::History;
 use super::needs::Needs;
 use super::occupancy::Occupancy;
+use super::order::Turn;
+use super::orders::Orders;
 use super::swap::{self, Swapped};
 use super::wake::Waiting;
-use super::{Decision, Policy, Report, Request, draft, give_way, reserve, write_out};
-use crate::fleet::{Event, Fleet, WorkloadId};
+use super::{
+    Change, Decision, Outcome, Policy, Report, Request, draft, give_way, reserve, write_out,
+};
+use crate::fleet::{Event, Fleet, TargetName, WorkloadId};
 use crate::shares::{QueueId, QueueTree, Refusal, Shares, Standing};
 use placement_api::reason::Reason;
 
@@ -23,6 +29,9 @@ pub struct Planner {
     accounts: Accounts,
     waiting: Waiting,
     occupancy: Occupancy,
+    orders: Orders,
+    ahead: Ahead,
+    history: History,
 }
 
 /// One cycle.
@@ -46,6 +55,7 @@ impl Planner {
         self.accounts.shares.set_half_life(policy.half_life_ms);
         self.accounts.recount();
         self.policy = policy;
+        self.set_orders();
     }
 
     /// The tree of queues.
@@ -54,6 +64,7 @@ impl Planner {
         self.accounts.set_tree(tree, |id| {
             book.get(id).map(|booked| booked.request.queue.clone())
         });
+        self.set_orders();
     }
 
     /// What the queues use, want and are entitled to, as of the last cycle.
@@ -73,11 +84,17 @@ impl Planner {
         requests: &[Request],
         now_ms: i64,
     ) -> (Vec<Decision>, Report) {
-        let mut report = Report::default();
+        let mut report = Report {
+            freed: self.ahead.take_freed(),
+            ..Report::default()
+        };
+        self.history.tell(fleet, now_ms);
         for request in requests {
             let needs = self.ask(fleet, request);
             report.freed.merge(reserve::adopt(fleet, &needs));
             self.accounts.record(fleet, request, false);
+            self.orders
+                .ask(request, self.accounts.queue(request), now_ms);
         }
         report.hub_degraded = fleet.hub_degraded();
         let (mut running, pending): (Vec<&Request>, Vec<&Request>) =
@@ -86,6 +103,7 @@ impl Planner {
         let swaps = self.swap(fleet, &running, now_ms, &mut report.freed);
         self.accounts.shares.advance(now_ms);
         self.accounts.divide(fleet, &self.policy);
+        self.advance_orders(now_ms);
         let mut cycle = Cycle {
             fleet,
             now_ms,
@@ -117,6 +135,13 @@ impl Planner {
         let needs = self.ask(fleet, request);
         reserve::adopt(fleet, &needs);
         self.accounts.record(fleet, request, false);
+        let queue = self.accounts.queue(request);
+        self.orders.ask(request, queue, request.submitted_ms);
+    }
+
+    /// A target found no node for the pods that it was given: others keep away from it for a while, where they have a choice.
+    pub fn refused(&mut self, target: &TargetName, now_ms: i64) {
+        self.history.note(target, None, now_ms);
     }
 
     /// Those whom an event may help. (Who has a part on one of `event.targets` must be planned too; the caller knows them.)
@@ -124,18 +149,30 @@ impl Planner {
         self.waiting.wake(event)
     }
 
+    /// When a workload that waits was promised to start, ms since 1970. It starts no later, unless its promise yields to a stronger claim, and
+    /// often earlier.
+    pub fn promised_ms(&self, id: &WorkloadId) -> Option<i64> {
+        self.ahead.start_ms(id)
+    }
+
     /// Forgets a workload that is gone, is going, or has finished.
     pub fn forget(&mut self, id: &WorkloadId) {
         self.waiting.forget(id);
         self.book.forget(id);
         self.accounts.forget(id);
+        self.orders.forget(id);
+        self.ahead.forget(id);
     }
 
     /// Starts what waits: always the head of the queue with the strongest claim.
     fn start(&mut self, cycle: &mut Cycle<'_>, pending: &[&Request]) {
         let mut lines: BTreeMap<QueueId, VecDeque<&Request>> = BTreeMap::new();
         let mut sorted = pending.to_vec();
-        sorted.sort_by(|a, b| turn(a).cmp(&turn(b)));
+        // In its own order inside a queue; between queues the strongest claim decides.
+        let key = |request: &Request| -> (Reverse<i32>, Option<Turn>) {
+            (Reverse(request.priority), self.orders.turn(&request.id))
+        };
+        sorted.sort_by(|a, b| key(a).cmp(&key(b)).then_with(|| turn(a).cmp(&turn(b))));
         for request in sorted {
             let queue = self.accounts.queue(request);
             lines.entry(queue).or_default().push_back(request);
@@ -189,6 +226,21 @@ impl Planner {
         let swapped = cycle.swaps.remove(&request.id);
         let request = swapped.as_ref().map_or(request, |swapped| &swapped.request);
         let needs = Needs::new(cycle.fleet, request);
+        let queue = self.accounts.queue(request);
+        let around = Around {
+            book: &self.book,
+            orders: &self.orders,
+            now_ms,
+        };
+        // Promises yield to a claim within a guarantee.
+        let strong = !self.ahead.is_empty() && self.accounts.several() && {
+            let asks = self.accounts.asks(request);
+            self.accounts.shares.standing(queue, &asks) == Standing::Guaranteed
+        };
+        let closed = !self.ahead.is_empty()
+            && self
+                .ahead
+                .close(cycle.fleet, around, request, queue, strong);
         let mut draft = self
             .occupancy
             .draft(cycle.fleet, &needs)
@@ -197,7 +249,14 @@ impl Planner {
             draft.refuse(&needs, refusal);
         }
         let mut evictions = Vec::new();
-        if !hub_degraded && give_way::is_claimant(&needs, &draft) {
+        let claims = !hub_degraded && give_way::is_claimant(&needs, &draft);
+        if claims
+            && refusal.is_none()
+            && let Some(found) = self.ahead.collect(cycle.fleet, around, &needs)
+        {
+            draft = draft::draft(cycle.fleet, &needs, hub_degraded, now_ms);
+            evictions = found;
+        } else if claims {
             let decided = &cycle.decisions;
             let settled = |id: &WorkloadId| decided.contains_key(id);
             let claim = give_way::Claim {
@@ -205,18 +264,57 @@ impl Planner {
                 settled: &settled,
                 now_ms,
             };
-            if let Some(found) = give_way::find(cycle.fleet, &self.book, &mut self.accounts, &claim)
-            {
-                draft = draft::draft(cycle.fleet, &needs, hub_degraded, now_ms);
-                evictions = found;
+            let found = give_way::find(
+                cycle.fleet,
+                &self.book,
+                &self.orders,
+                &mut self.accounts,
+                &claim,
+            );
+            match found {
+                Ok(found) => {
+                    draft = draft::draft(cycle.fleet, &needs, hub_degraded, now_ms);
+                    evictions = found;
+                }
+                Err(later) => draft.wake_ms = draft::earliest(draft.wake_ms, later),
             }
         }
+        if claims && draft.added.is_empty() && refusal.is_none() {
+            let head =
+                self.ahead.is_head(around, request, queue) && self.accounts.may_promise(request);
+            let start = head
+                .then(|| self.ahead.promise(cycle.fleet, around, &needs, queue))
+                .flatten();
+            self.ahead.open(cycle.fleet);
+            let overrun = start.and_then(|_| self.ahead.collect(cycle.fleet, around, &needs));
+            if let Some(found) = overrun {
+                // Only those past their estimate are in the way.
+                draft = draft::draft(cycle.fleet, &needs, hub_degraded, now_ms);
+                evictions = found;
+            } else if let Some(start) = start {
+                if start > now_ms {
+                    cycle.report.wake_at(&request.id, start);
+                }
+            } else if closed {
+                let opened = draft::draft(cycle.fleet, &needs, hub_degraded, now_ms);
+                if !opened.added.is_empty() {
+                    self.ahead.reserved(&mut draft);
+                }
+            }
+            // What it lacks is counted without what is held for others.
+            self.ahead
+                .close(cycle.fleet, around, request, queue, strong);
+        }
         if let Some(wake) = draft.wake_ms {
-            cycle.report.wake_ms.insert(request.id.clone(), wake);
-            cycle.report.next_wake_ms = draft::earliest(cycle.report.next_wake_ms, Some(wake));
+            cycle.report.wake_at(&request.id, wake);
         }
         let mut decision =
             write_out::write_out(cycle.fleet, &needs, draft, now_ms, &mut cycle.report.freed);
+        self.ahead.open(cycle.fleet);
+        if decision.parts.iter().any(|part| part.change == Change::New) {
+            let opened = self.ahead.placed(&request.id, cycle.fleet);
+            cycle.report.freed.merge(opened);
+        }
         if let Some(swapped) = &swapped {
             swapped.mark(&mut decision);
         }
@@ -275,10 +373,35 @@ impl Planner {
         needs
     }
 
+    /// The orders of the queues, and everybody in them.
+    fn set_orders(&mut self) {
+        self.ahead.clear();
+        let tree = self.accounts.shares.tree();
+        self.orders.set(tree, self.policy.age_limit_ms);
+        if !self.orders.is_empty() {
+            for booked in self.book.iter() {
+                let request = &booked.request;
+                let queue = self.accounts.queue(request);
+                self.orders.ask(request, queue, request.submitted_ms);
+            }
+        }
+    }
+
+    fn advance_orders(&mut self, now_ms: i64) {
+        if self.orders.is_empty() {
+            return;
+        }
+        let shares = &self.accounts.shares;
+        self.orders
+            .entitle(|queue| shares.standings(queue).entitled.resources);
+        self.orders.advance(now_ms);
+    }
+
     /// A decision is made.
     fn settle(&mut self, cycle: &mut Cycle<'_>, decision: Decision) {
         self.book.decide(&decision);
         if let Some(booked) = self.book.get(&decision.id) {
+            self.orders.decide(&decision, &booked.request, cycle.now_ms);
             self.waiting.note(&booked.request, &decision);
             let hopeless = matches!(
                 decision.explanation.reason,
@@ -292,6 +415,13 @@ impl Planner {
         } else {
             self.waiting.forget(&decision.id);
             self.accounts.forget(&decision.id);
+            self.orders.forget(&decision.id);
+        }
+        if decision.outcome == Outcome::Wait
+            && let Some(wake) = self.orders.next_change_ms(&decision.id)
+        {
+            // Time alone may help: a promotion, the end of a minimum run time.
+            cycle.report.wake_at(&decision.id, wake);
         }
         cycle.decisions.insert(decision.id.clone(), decision);
     }

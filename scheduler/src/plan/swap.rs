@@ -19,15 +19,13 @@ use super::needs::Needs;
 use super::tree::Level;
 use super::why::findings;
 use super::{Change, Current, Decision, Outcome, Request, eligible, reserve, spread, words};
-use crate::fleet::{Event, Fleet, HOSTNAME, NodeName, Target, TargetName, TargetState};
+use crate::fleet::{Event, Fleet, HOSTNAME, Target, TargetName, TargetState};
 
 /// What became of the lost nodes of one workload.
 #[derive(Clone, Debug)]
 pub(super) struct Swapped {
     /// The workload with what it has from now on; reserved in the fleet.
     pub(super) request: Request,
-    /// Nodes that failed (not those that somebody took out of service).
-    pub(super) failed: BTreeSet<(TargetName, NodeName)>,
     /// What was replaced by what, by target.
     replaced: BTreeMap<TargetName, String>,
     /// What has no replacement yet.
@@ -46,8 +44,6 @@ struct Missing {
 struct Lost {
     share: NodeShare,
     why: String,
-    /// The node failed; nobody took it away on purpose.
-    failed: bool,
 }
 
 /// Whether a workload has pods on nodes that were decided: nobody else can lose them.
@@ -86,14 +82,9 @@ pub(super) fn swap(
         }
         let state = swapped.get_or_insert_with(|| Swapped {
             request: request.clone(),
-            failed: BTreeSet::new(),
             replaced: BTreeMap::new(),
             missing: Vec::new(),
         });
-        let failed = lost.iter().filter(|one| one.failed);
-        state.failed.extend(
-            failed.map(|one| (part.target.clone(), NodeName::from(one.share.name.as_str()))),
-        );
         let wants = by_role(needs, lost.iter().map(|one| &one.share));
         let found = replacement(fleet, needs, target, part, &lost, &wants);
         let held = found.as_deref().map_or_else(
@@ -179,19 +170,18 @@ fn lost(needs: &Needs<'_>, target: &Target, part: &Current) -> Vec<Lost> {
         let Some(need) = needs.of_share(share) else {
             continue;
         };
-        let all = |why: String, failed: bool| Lost {
+        let all = |why: String| Lost {
             share: share.clone(),
             why,
-            failed,
         };
         let Some(node) = target.node(&share.name) else {
-            lost.push(all("gone".to_owned(), true));
+            lost.push(all("gone".to_owned()));
             continue;
         };
         if let Some(why) = &node.unusable {
-            lost.push(all(why.clone(), why == NOT_READY));
+            lost.push(all(why.clone()));
         } else if let Some(taint) = need.driven_off(node) {
-            lost.push(all(format!("taint {}", words::taint(taint)), false));
+            lost.push(all(format!("taint {}", words::taint(taint))));
         } else if !short.contains(share.name.as_str()) {
             let pods = node.beyond(&need.demand, &need.devices).min(share.pods);
             if pods > 0 {
@@ -202,19 +192,12 @@ fn lost(needs: &Needs<'_>, target: &Target, part: &Current) -> Vec<Lost> {
                     ..share.clone()
                 };
                 let why = "devices are unhealthy".to_owned();
-                lost.push(Lost {
-                    share,
-                    why,
-                    failed: true,
-                });
+                lost.push(Lost { share, why });
             }
         }
     }
     lost
 }
-
-/// What the agent says of a node whose kubelet does not answer.
-const NOT_READY: &str = "NotReady";
 
 /// Nodes for the lost pods: as near to the pinned ones as there is room. What is elastic takes what there is, else all or nothing.
 fn replacement(

@@ -198,7 +198,6 @@ fn pod_set(set: &super::PodSpec) -> PodSetRequest {
         affinity: None,
         tolerations: set.tolerations.clone(),
         gateable: true,
-        ..PodSetRequest::default()
     }
 }
 

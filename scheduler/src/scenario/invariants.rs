@@ -209,7 +209,7 @@ fn together(
         domains.insert(
             domain
                 .into_iter()
-                .map(|one| one.cloned())
+                .map(Option::<&String>::cloned)
                 .collect::<Vec<_>>(),
         );
     }

@@ -9,6 +9,7 @@
 //! Everything here is pure: the caller reads the file and brings the clock that measures decisions.
 
 mod build;
+mod change;
 mod check;
 mod compare;
 mod invariants;
@@ -26,6 +27,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+pub use change::change;
 pub use compare::{Difference, compare};
 pub use outcome::{Evicted, Metrics, Moved, Outcome, Pending, Placed, QueueShare, Round};
 pub use parse::parse;

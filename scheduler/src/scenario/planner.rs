@@ -7,7 +7,7 @@ use placement_api::resources::CPU;
 
 use super::outcome::QueueShare;
 use super::{Scenario, words};
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, WorkloadId};
 use crate::plan::{Decision, Planner, Policy, Report, Request};
 use crate::shares::{AcceleratorSpec, Named, QueueSpec, QueueTree};
 
@@ -38,6 +38,11 @@ pub(super) fn cycle(
     now_ms: i64,
 ) -> (Vec<Decision>, Report) {
     planner.plan(fleet, requests, now_ms)
+}
+
+/// When a workload that waits is promised to start.
+pub(super) fn expected_ms(planner: &Planner, id: &WorkloadId) -> Option<i64> {
+    planner.promised_ms(id)
 }
 
 /// How the queues of the file stand after a cycle.

@@ -83,7 +83,9 @@ pub fn simulate(scenario: &Scenario, micros: &mut dyn FnMut() -> u64) -> Result<
         invariants::deterministic(&before, &decisions).map_err(broken)?;
         invariants::sound(scenario, &before, &round).map_err(broken)?;
         world.settle(&decisions);
-        if round.evicted.is_empty() && round.moved.is_empty() {
+        // Who has given way may come back, and may give way again: that is a cause.
+        let calm = round.evicted.is_empty() && round.moved.is_empty();
+        if calm && !shrank(&before, &round) {
             invariants::sticks(&world).map_err(broken)?;
         }
         outcome.rounds.push(round);
@@ -187,6 +189,16 @@ fn staying(decision: &Decision) -> Vec<&Part> {
     decision.parts.iter().filter(|part| !goes(part)).collect()
 }
 
+/// Whether somebody runs with fewer pods than before.
+fn shrank(before: &World, round: &Round) -> bool {
+    round.placed.iter().any(|(name, places)| {
+        let request = before.requests.get(&WorkloadId::from(name));
+        let parts = request.iter().flat_map(|one| &one.current);
+        let ran: i64 = parts.flat_map(|part| part.counts.values()).sum();
+        places.iter().map(|place| place.count).sum::<i64>() < ran
+    })
+}
+
 /// What people see of a cycle.
 fn view(
     scenario: &Scenario,
@@ -260,9 +272,9 @@ fn view(
             let Some(reason) = why.reason else {
                 return Err(format!("{} waits without a reason", workload.name));
             };
-            round
-                .pending
-                .insert(workload.name.clone(), pending(reason, sentence));
+            let mut waits = pending(reason, sentence);
+            waits.expected_start = planner::expected_ms(&world.planner, &id).map(words::time);
+            round.pending.insert(workload.name.clone(), waits);
             round
                 .verdicts
                 .insert(workload.name.clone(), why.verdicts.clone());

@@ -1,5 +1,7 @@
 //! Times and resources as scenario files write them.
 
+use std::fmt::Write as _;
+
 use super::read::GPU;
 
 /// `gpu` for `nvidia.com/gpu`.
@@ -23,7 +25,7 @@ pub(super) fn time(ms: i64) -> String {
             _ => ms % 1000,
         };
         if rest / size > 0 {
-            text.push_str(&format!("{}{unit}", rest / size));
+            let _infallible = write!(text, "{}{unit}", rest / size);
         }
     }
     text

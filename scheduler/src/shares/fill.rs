@@ -267,9 +267,9 @@ impl Growth {
         if wanted <= 0 {
             return Pace::default();
         }
-        // Bounded, so that a thousand of them times a weight stay below 2¹²⁷.
+        // Bounded, so that a thousand of them times a weight stay below 2¹²⁷; no fleet has as much.
         let Portion { part, whole, .. } = self.dominant;
-        let rate = mul_div(wanted.unsigned_abs(), whole, part).min(1 << 90);
+        let rate = mul_div(wanted.unsigned_abs(), whole, part).min(1 << 84);
         let had = if self.has == 0 {
             0
         } else {

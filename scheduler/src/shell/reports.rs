@@ -52,10 +52,14 @@ impl Model {
                 && current
                 && live.status.phase == AssignmentPhase::Refused
             {
-                revoked.push((target.clone(), refusal(&live.status)));
+                let full = is_unschedulable(&live.status);
+                revoked.push((target.clone(), refusal(&live.status), full));
             }
         }
-        for (target, message) in revoked {
+        for (target, message, full) in revoked {
+            if full {
+                self.planner.refused(&target, now.ms);
+            }
             entry.spec.epoch += 1;
             let count = entry
                 .refused
@@ -128,6 +132,12 @@ impl Model {
         let targets: Vec<TargetName> = entry.parts.keys().cloned().collect();
         self.dirty.extend(targets.into_iter().map(Key::Target));
     }
+}
+
+/// Whether the member found no node: that may happen to others too. What it does not let in is the workload's own affair.
+fn is_unschedulable(status: &placement_api::kinds::AssignmentStatus) -> bool {
+    let mut conditions = status.conditions.iter();
+    conditions.any(|condition| condition.status == "False" && condition.reason == "Unschedulable")
 }
 
 /// The member's own words.

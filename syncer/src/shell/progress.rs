@@ -13,6 +13,10 @@ const TOLD_FROM: u32 = 3;
 
 /// Memory of one assignment. Times are milliseconds of the engine's clock.
 #[derive(Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, each read by itself"
+)]
 pub struct Progress {
     /// Failures in a row.
     tries: u32,

@@ -3,11 +3,13 @@
 use std::path::Path;
 
 use anyhow::Result;
+use placement_api::kinds::QueueOrder;
 use scheduler::plan::order::{Rule, Settings};
 
 use super::table::{ReplayArgs, Table, must_match};
 use crate::replay::baseline::{Backfill, Depth, Order, Ordered};
 use crate::replay::drive::{Policy, Setting, drive};
+use crate::replay::live::Live;
 use crate::replay::measure::Figures;
 use crate::replay::place::Shape;
 use crate::replay::read::{Format, gavel_jobs, read};
@@ -38,6 +40,9 @@ pub(super) const CLUSTERS: [(&str, usize, usize); 11] = [
 
 pub(super) fn run(args: &ReplayArgs) -> Result<()> {
     let mut table = Table::new("jct");
+    table.note(
+        "thin placement: the scheduler's order module under a placement of the bench (with moves); live planner: scheduler::plan::Planner through Requests and Decisions (no moves yet)",
+    );
     table.note("restart after an eviction: 60 s for ours and Tiresias, none for SRSF; one set of parameters for all traces");
     muri(args, &mut table)?;
     gavel(args, &mut table)?;
@@ -148,6 +153,26 @@ fn muri(args: &ReplayArgs, table: &mut Table) -> Result<()> {
             }
         }
         Told::Exact.tell(&mut trace, 1);
+        // The planner that the live scheduler runs.
+        let mut live = Live::new(&shape, QueueOrder::Size, true, 600_000, RESTART_MS);
+        let figures = measure(&trace, &shape, RESTART_MS, &mut live)?;
+        table.run(name, "ours, live planner, known", &figures);
+        compare(
+            table,
+            name,
+            "known, live planner",
+            &figures,
+            srsf,
+            &easy,
+            (1.13, 1.15),
+        );
+        let ratio = figures.preemptions as f64 / srsf.preemptions.max(1) as f64;
+        table.at_most(
+            format!("{name}, known, live planner: evictions / SRSF's"),
+            ratio,
+            1.35,
+            "",
+        );
         let figures = measure(&trace, &shape, RESTART_MS, &mut ours(&shape, false))?;
         table.run(name, "ours, thin placement, no eviction", &figures);
         compare(

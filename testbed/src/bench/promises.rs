@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use placement_api::kinds::QueueOrder;
 
 use super::table::{ReplayArgs, Table};
 use crate::replay::baseline::{Backfill, Depth};
 use crate::replay::drive::{Outcome, Setting, drive};
+use crate::replay::live::Live;
 use crate::replay::measure::Figures;
 use crate::replay::place::Shape;
 use crate::replay::promised::Promised;
@@ -48,15 +50,36 @@ pub(super) fn run(args: &ReplayArgs) -> Result<()> {
                 &Figures::of(&trace, &outcome, shape.total(), None),
             );
         }
+        let mut live = Live::new(&shape, QueueOrder::Age, false, 0, 60_000);
+        let outcome = drive(&trace, &setting, &mut live)?;
+        let late = Late::of(&outcome, &live.promised_ms);
+        let figures = Figures::of(&trace, &outcome, shape.total(), None);
+        table.run(words, &format!("ours, live planner: {late}"), &figures);
+        let others = format!(
+            "{} promises, worst {:.0} s late",
+            late.promises, late.worst_s
+        );
+        table.at_most(
+            format!("{words}, live planner: promises that were broken"),
+            late.late as f64,
+            0.0,
+            others,
+        );
+        table.at_most(
+            format!("{words}, live planner: lost, % of the work"),
+            figures.lost_percent,
+            0.5,
+            "",
+        );
         for yields in [false, true] {
             let mut policy = Promised::new(yields);
             let outcome = drive(&trace, &setting, &mut policy)?;
             let late = Late::of(&outcome, &policy.promised_ms);
             let figures = Figures::of(&trace, &outcome, shape.total(), None);
             let name = if yields {
-                "ours"
+                "ours, module alone"
             } else {
-                "ours, nobody yields"
+                "module alone, nobody yields"
             };
             table.run(words, &format!("{name}: {late}"), &figures);
             if yields {

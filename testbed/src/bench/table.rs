@@ -38,7 +38,7 @@ pub enum Output {
 
 /// What a bench found.
 #[derive(Debug, Default, Serialize)]
-pub struct Table {
+pub(super) struct Table {
     /// Name of the bench.
     bench: &'static str,
     /// What the reader must know about the figures.
@@ -72,7 +72,7 @@ struct Target {
 
 impl Table {
     /// An empty one.
-    pub fn new(bench: &'static str) -> Self {
+    pub(super) fn new(bench: &'static str) -> Self {
         Self {
             bench,
             ..Self::default()
@@ -80,12 +80,12 @@ impl Table {
     }
 
     /// Something to know about the figures.
-    pub fn note(&mut self, text: impl Into<String>) {
+    pub(super) fn note(&mut self, text: impl Into<String>) {
         self.notes.push(text.into());
     }
 
     /// A policy on a trace.
-    pub fn run(&mut self, trace: &str, policy: &str, figures: &Figures) {
+    pub(super) fn run(&mut self, trace: &str, policy: &str, figures: &Figures) {
         self.runs.push(Run {
             trace: trace.to_owned(),
             policy: policy.to_owned(),
@@ -94,7 +94,7 @@ impl Table {
     }
 
     /// A figure that must not be above a bound.
-    pub fn at_most(
+    pub(super) fn at_most(
         &mut self,
         what: impl Into<String>,
         ours: f64,
@@ -105,7 +105,7 @@ impl Table {
     }
 
     /// A figure that must not be below a bound.
-    pub fn at_least(
+    pub(super) fn at_least(
         &mut self,
         what: impl Into<String>,
         ours: f64,
@@ -134,7 +134,7 @@ impl Table {
     }
 
     /// Prints all of it.
-    pub fn print(&self, output: Output) -> Result<()> {
+    pub(super) fn print(&self, output: Output) -> Result<()> {
         if output == Output::Json {
             out!("{}", serde_json::to_string_pretty(self)?);
             return Ok(());
@@ -200,7 +200,7 @@ impl Table {
 }
 
 /// Fails where a baseline does not come out as published: then the harness is wrong, and so is every figure of it.
-pub fn must_match(what: &str, ours: f64, published: f64, percent: f64) -> Result<()> {
+pub(super) fn must_match(what: &str, ours: f64, published: f64, percent: f64) -> Result<()> {
     let off = 100.0 * (ours - published).abs() / published;
     if off > percent {
         bail!(

@@ -12,6 +12,7 @@
 pub mod arrange;
 pub mod baseline;
 pub mod drive;
+pub mod live;
 pub mod measure;
 pub mod place;
 pub mod promised;

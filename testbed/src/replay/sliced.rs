@@ -168,7 +168,7 @@ impl Policy for Sliced {
             }
         }
         for job in &moves.stop {
-            self.state.stop(job, world.now, None);
+            self.state.stop(job, world.now, Some(world.now));
         }
         for (job, _) in &moves.start {
             let again = world.states[*job].stops > 0 || !world.states[*job].spot.is_empty();

@@ -125,6 +125,24 @@ impl DeviceNeed {
         self.claims.iter().all(|claim| claim.shared.is_some())
     }
 
+    /// Its only request, where it has one, with one way to meet it, for so many devices, of each pod's own.
+    pub(super) fn plain(&self) -> Option<(&Alternative, i64)> {
+        let [claim] = &self.claims[..] else {
+            return None;
+        };
+        let own = claim.shared.is_none() && claim.backs.is_none() && claim.same.is_empty();
+        match (&claim.requests[..], own) {
+            ([request], true) => match &request.alternatives[..] {
+                [one] => match one.count {
+                    DeviceCount::Exact(count) => Some((one, count)),
+                    DeviceCount::All => None,
+                },
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// Most alternatives that a request has.
     pub(crate) fn choices(&self) -> usize {
         let requests = self.claims.iter().filter(|claim| claim.backs.is_none());

@@ -45,6 +45,9 @@ impl Room {
         if most <= 0 {
             return 0;
         }
+        if let Some(copies) = search::quick(&self.node, &self.held, need) {
+            return copies.min(most);
+        }
         let given_back = self.held.iter().filter(|(_, pods)| *pods < 0);
         let taken = search::give_back(&self.node, given_back.map(|(need, pods)| (&**need, -pods)));
         let held = || self.held.iter().filter(|(_, pods)| *pods > 0);
@@ -63,26 +66,19 @@ impl Room {
         if let Some(copies) = search::simple(&self.node, &taken, &others, &one) {
             return copies.min(most);
         }
-        let fits = |copies: i64| {
-            let Some(mut asks) = Ask::of(&self.node, need, copies, 0) else {
-                return false;
-            };
-            asks.extend(others.iter().cloned());
-            search::fits(&self.node, &taken, search::without_repeats(asks))
-        };
         if need.is_shared() {
-            return if fits(1) { most } else { 0 };
+            let mut asks = one;
+            asks.extend(others);
+            let fits = search::fits(&self.node, &taken, search::without_repeats(asks));
+            return if fits { most } else { 0 };
         }
-        let (mut low, mut high) = (0, search::bound(&self.node, &taken, &one).min(most));
-        while low < high {
-            let middle = low + (high - low + 1) / 2;
-            if fits(middle) {
-                low = middle;
-            } else {
-                high = middle - 1;
-            }
-        }
-        low
+        search::count(
+            &self.node,
+            &taken,
+            search::without_repeats(others),
+            &one,
+            most,
+        )
     }
 
     /// The devices of the node.

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use placement_api::devices::{DeviceCount, SameAttribute, attribute};
 use placement_api::kinds::DeviceAttribute;
 
-use super::need::{ClaimNeed, RequestNeed};
+use super::need::{Alternative, ClaimNeed, RequestNeed};
+use super::node::Group;
 use super::{DeviceNeed, NodeDevices};
 
-/// Steps of one search; about a millisecond.
-const BUDGET: u32 = 20_000;
+/// Steps of one search: some ten times what filling a node with eight GPUs in seven parts takes.
+const BUDGET: u32 = 4_000;
 
 /// One request of one pod.
 #[derive(Clone, Debug)]
@@ -213,6 +214,53 @@ pub(super) fn simple(
     copies.min()
 }
 
+/// The same for needs of one plain request each, without a list of anything: what most nodes and most claims come to.
+pub(super) fn quick(
+    node: &NodeDevices,
+    held: &[(Arc<DeviceNeed>, i64)],
+    need: &DeviceNeed,
+) -> Option<i64> {
+    let groups = &node.layout.groups;
+    if groups.iter().any(|group| !group.uses.is_empty()) {
+        return None;
+    }
+    let (one, count) = need.plain()?;
+    let class = *node.classes.get(&one.class)?;
+    let meets = |one: &Alternative, class: usize, group: &Group| {
+        group.count > 0 && one.fits.contains(&(class, group.number))
+    };
+    let (mut all, mut taken) = (0, 0);
+    for (group, used) in groups.iter().zip(&node.taken) {
+        if group.count > 0 && one.unclear.contains_key(&(class, group.number)) {
+            return Some(0);
+        }
+        if meets(one, class, group) {
+            all += group.count;
+            taken += used;
+        }
+    }
+    let (mut reserved, mut given_back) = (0, 0);
+    for (other, pods) in held {
+        let (other, each) = other.plain()?;
+        let Some(theirs) = node.classes.get(&other.class) else {
+            continue;
+        };
+        let both = |group: &&Group| meets(one, class, group) && meets(other, *theirs, group);
+        let either = |group: &&Group| meets(one, class, group) || meets(other, *theirs, group);
+        let common = groups.iter().filter(both).count();
+        if common != 0 && common != groups.iter().filter(either).count() {
+            return None;
+        }
+        if common != 0 && *pods > 0 {
+            reserved += pods * each;
+        } else if common != 0 {
+            given_back -= pods * each;
+        }
+    }
+    let left = all - taken + given_back.min(taken) - reserved;
+    Some((left / count).max(0))
+}
+
 /// More copies than this there cannot be.
 pub(super) fn bound(node: &NodeDevices, taken: &[i64], one: &[Ask<'_>]) -> i64 {
     let by_devices = one.iter().map(|ask| {
@@ -277,6 +325,52 @@ fn plus(sum: Vec<i64>, more: &[i64]) -> Vec<i64> {
         .collect()
 }
 
+/// How many pods that ask `one` fit beside the others: one after the other as they come, and where that ends before the bound, the
+/// next is looked for in every way.
+pub(super) fn count(
+    node: &NodeDevices,
+    taken: &[i64],
+    others: Vec<Ask<'_>>,
+    one: &[Ask<'_>],
+    most: i64,
+) -> i64 {
+    let most = bound(node, taken, one).min(most);
+    let had: BTreeSet<&String> = others
+        .iter()
+        .filter_map(|ask| ask.claim.shared.as_ref())
+        .collect();
+    let pod = |number: i64| {
+        // What pods have together was given to the first, or to others.
+        let is_new = |ask: &&Ask<'_>| {
+            let shared = ask.claim.shared.as_ref();
+            shared.is_none_or(|shared| number == 0 && !had.contains(shared))
+        };
+        let numbered = one.iter().filter(is_new).cloned().map(|mut ask| {
+            ask.of.1 = number;
+            ask
+        });
+        without_repeats(numbered.collect())
+    };
+    let mut search = Search::new(node, taken);
+    if !search.requests(&others, 0, (0, 0)) {
+        return 0;
+    }
+    let mut copies = 0;
+    while copies < most && search.requests(&pod(copies), 0, (0, 0)) {
+        search.steps = 0;
+        copies += 1;
+    }
+    while copies < most {
+        let mut asks: Vec<Ask<'_>> = (0..=copies).flat_map(pod).collect();
+        asks.extend(others.iter().cloned());
+        if !fits(node, taken, asks) {
+            break;
+        }
+        copies += 1;
+    }
+    copies
+}
+
 /// Whether all of them fit at once.
 pub(super) fn fits(node: &NodeDevices, taken: &[i64], asks: Vec<Ask<'_>>) -> bool {
     let counters = node.counters_left(taken);
@@ -287,15 +381,7 @@ pub(super) fn fits(node: &NodeDevices, taken: &[i64], asks: Vec<Ask<'_>>) -> boo
     if has.iter().zip(&least).any(|(has, ask)| has < ask) {
         return false;
     }
-    let groups = node.layout.groups.iter().zip(taken);
-    let mut search = Search {
-        node,
-        left: groups.map(|(group, taken)| group.count - taken).collect(),
-        counters,
-        agreed: BTreeMap::new(),
-        steps: 0,
-    };
-    search.requests(&asks, 0, (0, 0))
+    Search::new(node, taken).requests(&asks, 0, (0, 0))
 }
 
 struct Search<'a> {
@@ -308,7 +394,18 @@ struct Search<'a> {
     steps: u32,
 }
 
-impl Search<'_> {
+impl<'a> Search<'a> {
+    fn new(node: &'a NodeDevices, taken: &[i64]) -> Self {
+        let groups = node.layout.groups.iter().zip(taken);
+        Self {
+            node,
+            left: groups.map(|(group, taken)| group.count - taken).collect(),
+            counters: node.counters_left(taken),
+            agreed: BTreeMap::new(),
+            steps: 0,
+        }
+    }
+
     /// Gives devices to the requests from `at` on. One that is like the one before begins where that began (`floor`).
     fn requests(&mut self, asks: &[Ask<'_>], at: usize, floor: (usize, usize)) -> bool {
         let Some(ask) = asks.get(at) else {

@@ -21,6 +21,7 @@ use super::accounts::Accounts;
 use super::book::Book;
 use super::draft::Draft;
 use super::needs::Needs;
+use super::orders::Orders;
 use super::{Change, Decision, Explanation, Leaving, Outcome, Part, Step, eligible, tree, words};
 use crate::fleet::{Fleet, Share, TargetName, WorkloadId};
 
@@ -59,24 +60,30 @@ pub(super) struct Claim<'a> {
 }
 
 /// Finds the cheapest workloads that make room for the claimant, and room on the account of its queue, and hands their room on in the
-/// fleet, so that a draft finds it. Nothing is changed where nothing is found.
+/// fleet, so that a draft finds it.
+///
+/// # Errors
+/// Nothing is found and nothing is changed; the time from which on somebody may be asked who has not run long enough yet.
 pub(super) fn find(
     fleet: &mut Fleet,
     book: &Book,
+    orders: &Orders,
     accounts: &mut Accounts,
     claim: &Claim<'_>,
-) -> Option<Vec<Eviction>> {
+) -> Result<Vec<Eviction>, Option<i64>> {
     let needs = claim.needs;
     let request = needs.request;
     let asks = accounts.asks(request);
     let below = || accounts.shares.is_below(accounts.queue(request), &asks);
-    let ground = book.runs_below(&request.queue, request.priority) || accounts.several() && below();
+    let ground = book.runs_below(&request.queue, request.priority)
+        || orders.slices(&request.id)
+        || accounts.several() && below();
     if !ground {
-        return None;
+        return Err(None);
     }
     let tiers = eligible::tiers(fleet, needs.request, claim.now_ms);
     let targets: Vec<TargetName> = tiers.into_iter().flatten().collect();
-    let candidates = victims::candidates(fleet, book, accounts, claim, &targets);
+    let (candidates, later) = victims::candidates(fleet, book, orders, accounts, claim, &targets);
     let regions = regions(fleet, needs, &targets, claim.now_ms);
     for some in by_payer(candidates) {
         let mut best: Option<(victims::Cost, search::Chosen)> = None;
@@ -94,10 +101,10 @@ pub(super) fn find(
         }
         if let Some((_, chosen)) = best {
             search::Search::new(fleet, accounts, claim, &some).apply(&chosen);
-            return Some(search::evictions(&some, chosen));
+            return Ok(search::evictions(&some, chosen));
         }
     }
-    None
+    Err(later)
 }
 
 /// Who may be asked together: with those of lower priority in the claimant's own queue the branch of the tree that is most above its
@@ -107,7 +114,7 @@ fn by_payer(all: Vec<victims::Candidate>) -> Vec<Vec<victims::Candidate>> {
         .iter()
         .filter_map(|one| match one.ground {
             victims::Ground::Reclaim(excess) => Some(excess),
-            victims::Ground::Priority => None,
+            victims::Ground::Priority | victims::Ground::Slice => None,
         })
         .collect();
     payers.sort_unstable_by(|a, b| b.cmp(a));
@@ -116,7 +123,7 @@ fn by_payer(all: Vec<victims::Candidate>) -> Vec<Vec<victims::Candidate>> {
     if payers.len() > 1 {
         for payer in payers {
             let some = all.iter().filter(|one| match one.ground {
-                victims::Ground::Priority => true,
+                victims::Ground::Priority | victims::Ground::Slice => true,
                 victims::Ground::Reclaim(excess) => excess == payer,
             });
             groups.push(some.cloned().collect());
@@ -230,6 +237,15 @@ fn message(claimant: &Needs<'_>, priority: i32, reason: Reason) -> String {
         Reason::ReclaimedByEntitledQueue => {
             format!(
                 "gives way to {name} of queue {}, which is entitled to this room",
+                request.queue
+            )
+        }
+        Reason::OverranEstimate => {
+            format!("has run past its estimate; {name} was promised to start here now")
+        }
+        Reason::ReplacedInTimeSlice => {
+            format!(
+                "gives way to {name}, whose turn it is in queue {}",
                 request.queue
             )
         }

@@ -6,7 +6,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use super::victims::{Candidate, Cost, Ground, Yield, may_go, on_node};
+use super::victims::{Candidate, Cost, Yield, may_go, on_node};
 use super::{Claim, Eviction, Shares};
 use crate::fleet::{Amounts, Fleet, Share, TargetName};
 use crate::plan::accounts::Accounts;
@@ -59,6 +59,7 @@ fn cheaper(a: &Move, b: &Move) -> Ordering {
     a.cost
         .priority
         .cmp(&b.cost.priority)
+        .then(a.cost.turn.cmp(&b.cost.turn))
         .then(per_pod(a.cost.devices_ms, b.cost.devices_ms))
         .then(per_pod(a.cost.cpu_ms, b.cost.cpu_ms))
         .then(a.cost.cmp(&b.cost))
@@ -247,7 +248,7 @@ impl<'a> Search<'a> {
             if self.accounts.may_start(request).is_ok() {
                 return true;
             }
-            if self.candidates[index].ground == Ground::Priority {
+            if self.candidates[index].ground.is_own() {
                 self.hand_on(index, Some(&Yield::Everything));
                 self.taken.insert(index, Yield::Everything);
             }

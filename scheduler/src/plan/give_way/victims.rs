@@ -9,6 +9,8 @@ use crate::fleet::{CPU_TIME, Fleet, Share, TargetName, WorkloadId, is_extended};
 use crate::plan::Request;
 use crate::plan::accounts::Accounts;
 use crate::plan::book::{Book, Booked};
+use crate::plan::draft;
+use crate::plan::orders::Orders;
 use crate::shares::{Ask, Excess, Standing};
 
 /// What a workload gives up.
@@ -25,14 +27,22 @@ pub(in crate::plan) enum Yield {
 pub(super) enum Ground {
     /// Lower priority in the same queue.
     Priority,
+    /// The same priority in a queue with time slicing, and its turn is later.
+    Slice,
     /// Its branch of the tree has more than it is entitled to.
     Reclaim(Excess),
 }
 
 impl Ground {
+    /// In the claimant's own queue.
+    pub(super) fn is_own(self) -> bool {
+        matches!(self, Self::Priority | Self::Slice)
+    }
+
     pub(super) fn reason(self) -> Reason {
         match self {
             Self::Priority => Reason::PreemptedByPriority,
+            Self::Slice => Reason::ReplacedInTimeSlice,
             Self::Reclaim(_) => Reason::ReclaimedByEntitledQueue,
         }
     }
@@ -54,6 +64,8 @@ pub(super) struct Candidate {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Price {
     pub(super) priority: i32,
+    /// In a time slice: the later its turn, the less.
+    pub(super) turn: i64,
     /// Work that is lost, in thousandths of a second of one device.
     pub(super) devices_ms: i128,
     /// The same for a thousandth of a CPU.
@@ -64,6 +76,7 @@ pub(super) struct Price {
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Cost {
     pub(super) priority: Option<i32>,
+    pub(super) turn: Option<i64>,
     pub(super) devices_ms: i128,
     pub(super) cpu_ms: i128,
     pub(super) workloads: usize,
@@ -74,6 +87,7 @@ pub(super) struct Cost {
 impl Cost {
     pub(super) fn add(&mut self, candidate: &Candidate) {
         self.priority = self.priority.max(Some(candidate.price.priority));
+        self.turn = self.turn.max(Some(candidate.price.turn));
         self.devices_ms += candidate.price.devices_ms;
         self.cpu_ms += candidate.price.cpu_ms;
         self.workloads += 1;
@@ -81,17 +95,20 @@ impl Cost {
     }
 }
 
-/// Everybody with a hold on one of these targets who may be asked, the cheapest first.
+/// Everybody with a hold on one of these targets who may be asked, the cheapest first; and when the first of those may be asked who
+/// have not run long enough.
 pub(super) fn candidates(
     fleet: &Fleet,
     book: &Book,
+    orders: &Orders,
     accounts: &mut Accounts,
     claim: &Claim<'_>,
     targets: &[TargetName],
-) -> Vec<Candidate> {
+) -> (Vec<Candidate>, Option<i64>) {
     let claimant = claim.needs.request;
     let asks = accounts.asks(claimant);
     let mut found: BTreeMap<WorkloadId, Candidate> = BTreeMap::new();
+    let mut later: Option<i64> = None;
     for name in targets {
         let Some(target) = fleet.target(name.as_str()) else {
             continue;
@@ -105,51 +122,74 @@ pub(super) fn candidates(
                 continue;
             }
             let Some((booked, ground)) = book.get(id).and_then(|booked| {
-                let ground = ground(booked, claimant, accounts, &asks, claim.now_ms)?;
+                let ground = ground(booked, claimant, orders, accounts, &asks)?;
                 Some((booked, ground))
             }) else {
                 continue;
             };
+            if let Some(until) = protected_until(&booked.request, claim.now_ms) {
+                later = draft::earliest(later, Some(until));
+                continue;
+            }
             let candidate = Candidate {
                 id: id.clone(),
                 ground,
                 holds: [(name.clone(), hold.claimed.clone())].into(),
                 spare: spare(&booked.request),
-                price: price(fleet, &booked.request, claim.now_ms),
+                price: Price {
+                    turn: match (ground, orders.turn(id)) {
+                        (Ground::Slice, Some(turn)) => -turn.rank,
+                        _ => 0,
+                    },
+                    ..price(fleet, &booked.request, claim.now_ms)
+                },
             };
             found.insert(id.clone(), candidate);
         }
     }
     let mut all: Vec<Candidate> = found.into_values().collect();
     all.sort_by(|a, b| (&a.price, &a.id).cmp(&(&b.price, &b.id)));
-    all
+    (all, later)
+}
+
+/// Until when a workload is inside its minimum run time.
+fn protected_until(request: &Request, now_ms: i64) -> Option<i64> {
+    request
+        .current
+        .iter()
+        .filter(|part| !part.evicting && request.min_runtime_ms > 0)
+        .map(|part| {
+            let started = part.started_ms.unwrap_or(now_ms);
+            started.saturating_add(request.min_runtime_ms)
+        })
+        .filter(|until| *until > now_ms)
+        .max()
 }
 
 /// The ground on which a workload may be asked to give way to another.
 fn ground(
     booked: &Booked,
     claimant: &Request,
+    orders: &Orders,
     accounts: &Accounts,
     asks: &Ask,
-    now_ms: i64,
 ) -> Option<Ground> {
     let victim = &booked.request;
-    let protected = |started: Option<i64>| {
-        victim.min_runtime_ms > 0
-            && started.is_none_or(|started| now_ms < started.saturating_add(victim.min_runtime_ms))
-    };
-    let parts = || victim.current.iter().filter(|part| !part.evicting);
     if victim.id == claimant.id
         || !victim.preemptible
         || victim.finished
         || booked.gave_way_to.contains(&claimant.id)
-        || parts().any(|part| protected(part.started_ms))
     {
         return None;
     }
     let (mine, other) = (accounts.queue(claimant), accounts.queue(victim));
     if mine == other {
-        return (victim.priority < claimant.priority).then_some(Ground::Priority);
+        if victim.priority < claimant.priority {
+            return Some(Ground::Priority);
+        }
+        let slice =
+            victim.priority == claimant.priority && orders.may_replace(&claimant.id, &victim.id);
+        return slice.then_some(Ground::Slice);
     }
     if !accounts.shares.is_below(mine, asks) {
         return None;
@@ -163,7 +203,7 @@ fn ground(
 
 /// Whether a candidate may still be asked, with those gone who were chosen before.
 pub(super) fn may_go(accounts: &mut Accounts, candidate: &Candidate, claimant: &Request) -> bool {
-    if candidate.ground == Ground::Priority {
+    if candidate.ground.is_own() {
         return true;
     }
     let asks = accounts.asks(claimant);
@@ -207,6 +247,7 @@ fn spare(request: &Request) -> BTreeMap<String, i64> {
 fn price(fleet: &Fleet, request: &Request, now_ms: i64) -> Price {
     let mut price = Price {
         priority: request.priority,
+        turn: 0,
         devices_ms: 0,
         cpu_ms: 0,
     };

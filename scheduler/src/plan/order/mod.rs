@@ -173,6 +173,11 @@ impl<I: Ord + Clone> OrderState<I> {
         self.capacity = capacity.max(1);
     }
 
+    /// What the queue can count on.
+    pub fn capacity(&self) -> i64 {
+        self.capacity
+    }
+
     /// How the queue is ordered.
     pub fn settings(&self) -> &Settings {
         &self.settings
@@ -199,24 +204,31 @@ impl<I: Ord + Clone> OrderState<I> {
         self.horizon.most_active = self.horizon.most_active.max(self.jobs.len());
     }
 
-    /// A job has started; it does useful work from `useful_ms` on (later than the start where it must first load what it had saved).
+    /// A job has started; it does useful work from `useful_ms` on (later than the start where it must first load what it had saved). Said again, the
+    /// time is corrected.
     pub fn start(&mut self, id: &I, useful_ms: i64) {
         if let Some(job) = self.jobs.get_mut(id)
-            && job.useful_ms.is_none()
+            && job.useful_ms != Some(useful_ms)
         {
             job.useful_ms = Some(useful_ms);
             self.served.start(id, job.facts.size, useful_ms);
         }
     }
 
-    /// A job was stopped. `saved_ms` of its useful work will not be done again; absent: all of it.
-    pub fn stop(&mut self, id: &I, now_ms: i64, saved_ms: Option<i64>) {
+    /// The same, where it is not known to run already.
+    pub fn begin(&mut self, id: &I, useful_ms: i64) {
+        if self.jobs.get(id).is_some_and(|job| job.useful_ms.is_none()) {
+            self.start(id, useful_ms);
+        }
+    }
+
+    /// A job was stopped, if it ran. What it did until it last saved will not be done again; absent: all since its start is lost.
+    pub fn stop(&mut self, id: &I, now_ms: i64, saved_at_ms: Option<i64>) {
         if let Some(job) = self.jobs.get_mut(id)
-            && job.useful_ms.is_some()
+            && let Some(useful_ms) = job.useful_ms.take()
         {
-            let attained = job.attained_ms(now_ms);
-            job.done_ms = saved_ms.map_or(attained, |saved| saved.clamp(0, attained));
-            job.useful_ms = None;
+            let end = now_ms.max(useful_ms);
+            job.done_ms += saved_at_ms.map_or(0, |saved| saved.clamp(useful_ms, end) - useful_ms);
             self.served.stop(id, now_ms);
         }
     }
@@ -327,6 +339,11 @@ impl<I: Ord + Clone> OrderState<I> {
             .keys()
             .filter(waits)
             .min_by_key(|id| (self.turn(id), (*id).clone()))
+    }
+
+    /// Useful work done before the present start, ms.
+    pub fn done_ms(&self, id: &I) -> i64 {
+        self.jobs.get(id).map_or(0, |job| job.done_ms)
     }
 
     /// What is left of a job's run time, as far as is known.

@@ -100,7 +100,7 @@ fn who_waits_too_long_is_promoted_until_it_ends() {
     state.start(&"large", 3 * HOUR);
     state.advance(20 * HOUR);
     assert!(!state.may_replace(&"new", &"large"));
-    state.stop(&"large", 20 * HOUR, None);
+    state.stop(&"large", 20 * HOUR, Some(20 * HOUR));
     assert_eq!(state.order()[0], "large", "it sticks");
     state.end(&"large", 21 * HOUR);
     assert_eq!(state.promoted_ms(&"large"), None);

@@ -78,12 +78,12 @@ fn only_what_is_held_is_closed() {
         ("b", Line::new(gpus(8), vec![])),
     ]
     .into();
+    let dated = promise(Some(100), &[("a", 6)]);
+    assert_eq!(dated.closed(&lines), room(&[("a", 2)]));
+    assert!(dated.lets(Some(100)), "ending exactly then is in time");
+    assert!(!dated.lets(Some(101)));
+    assert!(!dated.lets(None), "nobody of unknown run time");
     let undated = promise(None, &[("a", 6)]);
-    let promise = promise(Some(100), &[("a", 6)]);
-    assert_eq!(promise.closed(&lines), room(&[("a", 2)]));
-    assert!(promise.lets(Some(100)), "ending exactly then is in time");
-    assert!(!promise.lets(Some(101)));
-    assert!(!promise.lets(None), "nobody of unknown run time");
     assert_eq!(
         undated.closed(&lines),
         room(&[("a", 4)]),

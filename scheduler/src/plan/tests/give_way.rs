@@ -262,6 +262,26 @@ fn the_elastic_shrink_first() {
 }
 
 #[test]
+fn who_waits_for_a_minimum_run_time_is_woken_when_it_ends() {
+    let mut world = World::new(1);
+    let mut old = job("old", 1, 4, 0);
+    old.min_runtime_ms = 2 * HOUR;
+    world.run(old);
+    let new = job("new", 1, 4, 10);
+    let (decisions, report) =
+        world
+            .planner
+            .plan(&mut world.fleet, std::slice::from_ref(&new), 2 * HOUR);
+    assert_eq!(decisions[0].outcome, Outcome::Wait);
+    assert_eq!(report.wake_ms.get(&new.id), Some(&(3 * HOUR)));
+    let (decision, others) = world.evicted(&new, 3 * HOUR);
+    assert_eq!(
+        (decision.outcome, names(&others)),
+        (Outcome::Place, vec!["old".to_owned()])
+    );
+}
+
+#[test]
 fn replicas_give_way_one_by_one() {
     let mut world = World::new(1);
     let web = Request {

@@ -7,4 +7,6 @@ mod oracle;
 mod properties;
 mod situations;
 mod swap;
+mod time;
+mod tree;
 mod world;

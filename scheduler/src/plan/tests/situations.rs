@@ -598,6 +598,7 @@ fn gangs_over_several_targets() {
         (9, 2, "a 4 · b 3 · c 2"),
         (9, 3, ""),
         (10, 1, ""),
+        (8, 4, ""),
     ] {
         let mut request = gang("w", count, "cpu=1");
         request.gang_per_target = Some(least);
@@ -927,6 +928,115 @@ fn lost_targets() {
             (reason(&decisions[0]), decisions[0].outcome),
             (Some(Reason::HubDegraded), Outcome::Keep)
         );
+    }
+}
+
+/// A fleet through a partition of the hub: what each step must lead to, for work that may have two copies and work that may not.
+#[test]
+fn mass_loss_moves_nothing_and_passes() {
+    use TargetState::{Lost, Ready};
+    const MINUTE: i64 = 60_000;
+    let mut fleet = fleet();
+    let names = ["a", "b", "c", "d", "e"];
+    for target in names {
+        add(
+            &mut fleet,
+            target,
+            "",
+            &[node("n", "", "cpu=4 gpu=4 pods=110")],
+        );
+    }
+    let mut overlap = Request {
+        failover: FailoverRule {
+            mode: FailoverMode::Overlap,
+            after_ms: 5 * MINUTE,
+            fencer: false,
+        },
+        ..gang("overlap", 2, "gpu=1")
+    };
+    overlap = settled(&overlap, &one(&mut fleet, &overlap));
+    let mut never = gang("never", 4, "gpu=1");
+    never = settled(&never, &one(&mut fleet, &never));
+    assert_eq!(
+        (
+            overlap.current[0].target.as_str(),
+            never.current[0].target.as_str()
+        ),
+        ("a", "b")
+    );
+    // Time, the targets and since when they are lost, and then: degraded, where `overlap` goes, why, and how `never` stands.
+    type Step<'a> = (
+        i64,
+        &'a [(&'a str, i64)],
+        bool,
+        &'a str,
+        Option<Reason>,
+        Option<Reason>,
+    );
+    let steps: [Step<'_>; 7] = [
+        (60, &[], false, "a 2", None, None),
+        // Three of five within a minute, one of them has nothing to do with us.
+        (
+            61,
+            &[("a", 60), ("b", 60), ("d", 60)],
+            true,
+            "a 2",
+            Some(Reason::HubDegraded),
+            Some(Reason::HubDegraded),
+        ),
+        // However long it lasts.
+        (
+            600,
+            &[("a", 60), ("b", 60), ("d", 60)],
+            true,
+            "a 2",
+            Some(Reason::HubDegraded),
+            Some(Reason::HubDegraded),
+        ),
+        // They come back one by one: with two of five left it is the targets' own fault again, and the time since counts.
+        (
+            601,
+            &[("a", 60), ("b", 60)],
+            false,
+            "c 2",
+            None,
+            Some(Reason::FailoverNever),
+        ),
+        (
+            602,
+            &[("a", 601)],
+            false,
+            "a 2",
+            Some(Reason::TargetLost),
+            None,
+        ),
+        (607, &[("a", 601)], false, "c 2", None, None),
+        (608, &[], false, "a 2", None, None),
+    ];
+    for (minute, lost, degraded, place_, why, never_why) in steps {
+        for target in names {
+            let since = lost
+                .iter()
+                .find(|(name, _)| *name == target)
+                .map(|(_, since)| *since);
+            let (state_, contact) = since.map_or((Ready, minute), |since| (Lost, since));
+            state(&mut fleet, target, state_, contact * MINUTE);
+        }
+        let mut trial = fleet.clone();
+        let requests = [overlap.clone(), never.clone()];
+        let (decisions, report) = plan(&mut trial, &requests, minute * MINUTE);
+        assert_eq!(report.hub_degraded, degraded, "minute {minute}");
+        assert_eq!(
+            (place(&decisions[0]).as_str(), reason(&decisions[0])),
+            (place_, why),
+            "minute {minute}"
+        );
+        assert_eq!(
+            (place(&decisions[1]).as_str(), reason(&decisions[1])),
+            ("b 4", never_why),
+            "minute {minute}"
+        );
+        assert_eq!(decisions[1].outcome, Outcome::Keep);
     }
 }
 

@@ -20,11 +20,6 @@ fn nodes_of(first: usize, others: usize) -> Vec<N> {
     all
 }
 
-/// The same fleet, changed; the report counts what was decided before.
-fn report(fleet: &mut Fleet, nodes: &[N], counted: &[(&str, i64)]) {
-    fleet.set_inventory(&name("east"), &inventory(nodes, counted));
-}
-
 struct Case {
     fleet: Fleet,
     nodes: Vec<N>,
@@ -70,7 +65,8 @@ impl Case {
             if let Some(node) = there {
                 let class = nodes.classes.iter().find(|class| class.id == node.class);
                 let has = class.and_then(|class| class.allocatable.get(GPU).copied());
-                let free = has.map_or(0, |has| has.value()) - share.pods * self.gpus();
+                let free = has.map_or(0, placement_api::quantity::Quantity::value)
+                    - share.pods * self.gpus();
                 node.free = amounts(&format!("gpu={}", free.max(0)));
             }
         }
@@ -333,6 +329,53 @@ fn nothing_is_swapped_where_nothing_is_known_or_everything_leaves() {
         state(&mut case.fleet, "east", target_state, 0);
         assert_eq!(case.plan().outcome, outcome, "{target_state:?}");
     }
+}
+
+#[test]
+fn what_failed_lately_is_avoided_for_some_hours_where_there_is_a_choice() {
+    const HOUR: i64 = 3_600_000;
+    let nodes = |down: bool| {
+        let mut all = [
+            node("n0", "", "gpu=8 cpu=64 pods=110"),
+            node("n1", "", "gpu=8 cpu=64 pods=110"),
+        ];
+        all[0].unusable = down;
+        all
+    };
+    let mut fleet = fleet();
+    add(&mut fleet, "east", "", &nodes(false));
+    let mut planner = Planner::new();
+    let place = |fleet: &mut Fleet, planner: &mut Planner, pods: i64, now_ms: i64| {
+        let (decisions, _) = planner.plan(fleet, &[gang("w", pods, "gpu=8")], now_ms);
+        let name = super::build::nodes(&decisions[0]);
+        fleet.release_all(&decisions[0].id);
+        planner.forget(&decisions[0].id);
+        name
+    };
+    assert_eq!(place(&mut fleet, &mut planner, 1, 0), "n0 1");
+    for down in [true, false] {
+        fleet.set_inventory(&name("east"), &inventory(&nodes(down), &[]));
+    }
+    assert_eq!(place(&mut fleet, &mut planner, 1, HOUR), "n1 1");
+    assert_eq!(
+        place(&mut fleet, &mut planner, 2, HOUR),
+        "n0 1 · n1 1",
+        "a preference, not a ban"
+    );
+    assert_eq!(place(&mut fleet, &mut planner, 1, 6 * HOUR), "n0 1");
+
+    // A target that found no node for its pods comes second, too.
+    add(&mut fleet, "west", "", &nodes(false));
+    let target = |fleet: &mut Fleet, planner: &mut Planner, now_ms: i64| {
+        let (decisions, _) = planner.plan(fleet, &[gang("w", 1, "gpu=8")], now_ms);
+        fleet.release_all(&decisions[0].id);
+        planner.forget(&decisions[0].id);
+        decisions[0].parts[0].target.to_string()
+    };
+    assert_eq!(target(&mut fleet, &mut planner, 6 * HOUR), "east");
+    planner.refused(&name("east"), 6 * HOUR);
+    assert_eq!(target(&mut fleet, &mut planner, 6 * HOUR), "west");
+    assert_eq!(target(&mut fleet, &mut planner, 11 * HOUR), "east");
 }
 
 proptest! {

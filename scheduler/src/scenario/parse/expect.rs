@@ -52,11 +52,10 @@ pub(super) fn expect(r: &mut Reader, node: &Node<'_>) -> Option<Expect> {
         expect.evicted = Some((line, names));
     }
     for (key, node) in r.entries(f.get("pending"), "{big-2: InsufficientCapacity}") {
-        if let Some(reason) = reason(r, &node) {
-            expect
-                .pending
-                .insert(key.text.clone(), (node.line(), reason));
-        }
+        let line = node.line();
+        expect
+            .pending
+            .insert(key.text.clone(), (line, reason(r, &node)));
     }
     Some(expect)
 }
@@ -81,14 +80,14 @@ fn place(r: &mut Reader, node: &Node<'_>) -> Option<ExpectedPlace> {
     })
 }
 
-/// A reason; `Some(None)` for whatever reason.
-fn reason(r: &mut Reader, node: &Node<'_>) -> Option<Option<Reason>> {
+/// A reason; `None` for whatever reason.
+fn reason(r: &mut Reader, node: &Node<'_>) -> Option<Reason> {
     let text = match &node.tree.value {
         Value::Text(text) => text.as_str(),
         _ => "",
     };
     if text == "any" {
-        return Some(None);
+        return None;
     }
     let words: StrDeserializer<'_, Error> = text.into_deserializer();
     let found = Reason::deserialize(words)
@@ -106,5 +105,5 @@ fn reason(r: &mut Reader, node: &Node<'_>) -> Option<Option<Reason>> {
             ),
         );
     }
-    found.map(Some)
+    found
 }

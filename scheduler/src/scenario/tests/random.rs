@@ -119,8 +119,6 @@ fn text(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
-
     #[test]
     fn any_fleet_keeps_the_invariants(
         jobs in jobs(),

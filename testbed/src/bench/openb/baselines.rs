@@ -187,7 +187,9 @@ fn fragments(node: &Node, target: &[(Class, f64)]) -> f64 {
 
 /// The classes that cover 95 % of the tasks, the most frequent first, with their parts of the whole.
 pub(super) fn target(world: &World, tasks: &[usize]) -> Vec<(Class, f64)> {
-    let mut merged: std::collections::BTreeMap<(i64, i64, i64, Vec<String>), (usize, usize)> =
+    // Cores, share and number of GPUs, models: how many tasks ask that, and one of their classes.
+    type Shape = (i64, i64, i64, Vec<String>);
+    let mut merged: std::collections::BTreeMap<Shape, (usize, usize)> =
         std::collections::BTreeMap::new();
     for class in tasks {
         let task = &world.classes[*class].task;
@@ -195,7 +197,7 @@ pub(super) fn target(world: &World, tasks: &[usize]) -> Vec<(Class, f64)> {
         merged.entry(key).or_insert((0, *class)).0 += 1;
     }
     let mut all: Vec<(usize, usize)> = merged.into_values().collect();
-    all.sort_by(|a, b| b.0.cmp(&a.0));
+    all.sort_by_key(|(tasks, _)| std::cmp::Reverse(*tasks));
     let mut covered = 0;
     let mut chosen = Vec::new();
     for (count, class) in all {

@@ -262,6 +262,7 @@ fn one(
             let placed = ours.arrive(class, task)?;
             meter.arrived(task.total(), placed);
         }
+        ours.check()?;
         return Ok((meter.curve(), ours.times));
     }
     if which != Which::Scan {
@@ -367,7 +368,7 @@ fn ordered(mut specs: Vec<NodeSpec>, order: &str) -> Result<Vec<NodeSpec>> {
     match order {
         "file" => {}
         "sorted" => {
-            specs.sort_by_key(|spec| (spec.gpus, spec.cpu, spec.memory, spec.model.clone()))
+            specs.sort_by_key(|spec| (spec.gpus, spec.cpu, spec.memory, spec.model.clone()));
         }
         _ => match order
             .strip_prefix("random:")

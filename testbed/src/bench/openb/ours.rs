@@ -79,7 +79,10 @@ impl Ours {
             self.planner.forget(&request.id);
             return Ok(false);
         };
-        let node = part.nodes.first().context("a node is named")?;
+        // For tasks without GPUs only the target is decided; what was assumed of their nodes is checked at the end.
+        let Some(node) = part.nodes.first() else {
+            return Ok(true);
+        };
         let index = self
             .specs
             .binary_search_by(|spec| spec.name.as_str().cmp(&node.name))
@@ -96,6 +99,17 @@ impl Ours {
             node.name
         );
         Ok(true)
+    }
+
+    /// An error if a node holds more than it has, by the planner's own account.
+    pub(super) fn check(&self) -> Result<()> {
+        for spec in &self.specs {
+            let free = self.fleet.free_on(TARGET, &spec.name).context("a node")?;
+            for (resource, amount) in free.iter() {
+                ensure!(amount >= 0, "{} lacks {amount} of {resource}", spec.name);
+            }
+        }
+        Ok(())
     }
 }
 

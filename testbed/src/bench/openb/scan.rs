@@ -16,8 +16,11 @@ pub(super) struct Scan {
     updated: u64,
     version: Vec<u32>,
     values: Vec<(u32, f64)>,
-    known: Vec<Vec<(u32, Option<(i64, Gpu)>)>>,
+    known: Vec<Vec<Known>>,
 }
+
+/// The version of a node for which a score is known, and the score with its device.
+type Known = (u32, Option<(i64, Gpu)>);
 
 const UNKNOWN: u32 = u32::MAX;
 

@@ -1,0 +1,565 @@
+//! Promises of a start, in the fleet: what is held for the heads of queues is closed to others while these are planned, and who overran
+//! yields when a promise falls due. The rules themselves are in [`super::promise`].
+//!
+//! Room is closed by stand-ins: holds of nobody, there while one workload is planned that may not be on it, gone after.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use placement_api::reason::Reason;
+
+use super::book::Book;
+use super::draft::{self, Draft};
+use super::give_way::{Eviction, Yield};
+use super::needs::Needs;
+use super::orders::Orders;
+use super::promise::{Line, Lines, Promise, Promises, Room, Runner, overrunners};
+use super::{Request, eligible};
+use crate::fleet::{Amounts, Event, Fleet, NodeName, Share, TargetName, WorkloadId, is_extended};
+use crate::shares::QueueId;
+
+/// A node of the fleet.
+type Place = (TargetName, NodeName);
+
+/// The promises of all queues.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ahead {
+    promises: Promises<QueueId, WorkloadId, Place>,
+    /// Longer estimates of those who have overrun once.
+    retold: BTreeMap<WorkloadId, i64>,
+    /// Stand-ins that are in the fleet now.
+    stand_ins: Vec<(WorkloadId, TargetName)>,
+    /// Queues whose promise yields to the workload that is planned now.
+    yielding: BTreeSet<QueueId>,
+    /// A promise ended because its head is gone.
+    freed: bool,
+}
+
+/// What everybody has and whose turn it is.
+#[derive(Clone, Copy)]
+pub(super) struct Around<'a> {
+    pub(super) book: &'a Book,
+    pub(super) orders: &'a Orders,
+    pub(super) now_ms: i64,
+}
+
+impl Ahead {
+    /// Whether nobody is promised anything.
+    pub(super) fn is_empty(&self) -> bool {
+        self.promises.iter().next().is_none()
+    }
+
+    /// Closes to a workload what is held for others and what it would not have left in time. `strong`: a claim within a guarantee, to which
+    /// promises yield. Says whether anything is closed.
+    pub(super) fn close(
+        &mut self,
+        fleet: &mut Fleet,
+        around: Around<'_>,
+        request: &Request,
+        queue: QueueId,
+        strong: bool,
+    ) -> bool {
+        let end = self.told(request).map(|told| {
+            around
+                .now_ms
+                .saturating_add(told - around.orders.done_ms(&request.id))
+        });
+        let mut closed: Vec<(QueueId, Room<Place>)> = Vec::new();
+        let mut yielding = BTreeSet::new();
+        for (other, promise) in self.promises.iter() {
+            let yields = strong || *other == queue && request.priority > promise.priority;
+            if yields {
+                yielding.insert(*other);
+            }
+            if promise.head == request.id || yields || promise.lets(end) {
+                continue;
+            }
+            let places: BTreeSet<&Place> = promise.room.keys().collect();
+            let lines = self.lines(fleet, around, &promise.head, &places);
+            closed.push((*other, promise.closed(&lines)));
+        }
+        self.yielding = yielding;
+        for (other, room) in &closed {
+            self.stand_in(fleet, *other, room);
+        }
+        !self.stand_ins.is_empty()
+    }
+
+    /// Opens everything again.
+    pub(super) fn open(&mut self, fleet: &mut Fleet) {
+        for (id, target) in self.stand_ins.drain(..) {
+            fleet.release(&id, &target);
+        }
+    }
+
+    /// Whether a workload that could not start is a head that may be promised something: it has a promise, or its queue has none that it must
+    /// leave alone.
+    pub(super) fn is_head(&self, around: Around<'_>, request: &Request, queue: QueueId) -> bool {
+        let standing = self.promises.of(&queue);
+        let mine = standing.is_some_and(|promise| promise.head == request.id);
+        let open = standing.is_none_or(|promise| request.priority > promise.priority);
+        mine || open && around.orders.may_hold(&request.id)
+    }
+
+    /// Promises the head of a queue a start, or an earlier one. Says when, if somebody knows.
+    pub(super) fn promise(
+        &mut self,
+        fleet: &mut Fleet,
+        around: Around<'_>,
+        needs: &Needs<'_>,
+        queue: QueueId,
+    ) -> Option<i64> {
+        let request = needs.request;
+        let mine = self
+            .promises
+            .for_head(&request.id)
+            .map(|(promise, _)| promise);
+        if !mine.is_some_and(|promise| promise.is_due(around.now_ms)) {
+            let undated = mine.is_none();
+            let limit = around.orders.age_limit_ms(&request.id);
+            let overdue = limit.is_some_and(|limit| around.now_ms - request.submitted_ms >= limit);
+            let found = match self.earliest(fleet, around, needs, queue) {
+                Some((start, room)) => Some((Some(start), room)),
+                None if undated && overdue => {
+                    least_work(fleet, around, needs).map(|room| (None, room))
+                }
+                None => None,
+            };
+            if let Some((start_ms, room)) = found {
+                let promise = Promise {
+                    head: request.id.clone(),
+                    priority: request.priority,
+                    start_ms,
+                    room,
+                    runtime_ms: self.told(request),
+                };
+                self.promises.offer(&queue, promise);
+            }
+        }
+        self.start_ms(&request.id)
+    }
+
+    /// The promise of a workload is due: who overran its estimate on these nodes gives way. Their room is handed on.
+    pub(super) fn collect(
+        &mut self,
+        fleet: &mut Fleet,
+        around: Around<'_>,
+        needs: &Needs<'_>,
+    ) -> Option<Vec<Eviction>> {
+        let (promise, _) = self.promises.for_head(&needs.request.id)?;
+        if !promise.is_due(around.now_ms) {
+            return None;
+        }
+        let places: BTreeSet<&Place> = promise.room.keys().collect();
+        let free: Room<Place> = places
+            .iter()
+            .filter_map(|place| {
+                Some((
+                    (*place).clone(),
+                    fleet
+                        .target(place.0.as_str())?
+                        .node(place.1.as_str())?
+                        .free
+                        .clone(),
+                ))
+            })
+            .collect();
+        let mut runners = Vec::new();
+        for (id, room) in holders(fleet, &places) {
+            let Some(booked) = around.book.get(&id) else {
+                continue;
+            };
+            runners.push(Runner {
+                told_end_ms: self.end(around, &booked.request),
+                preemptible: booked.request.preemptible,
+                priority: booked.request.priority,
+                id,
+                room,
+            });
+        }
+        let gone = overrunners(promise, &free, &runners, around.now_ms)?;
+        for id in &gone {
+            hand_on(fleet, id, true);
+        }
+        if gone.is_empty()
+            || draft::draft(fleet, needs, false, around.now_ms)
+                .added
+                .is_empty()
+        {
+            for id in &gone {
+                hand_on(fleet, id, false);
+            }
+            return None;
+        }
+        let evict = |victim: WorkloadId| Eviction {
+            victim,
+            reason: Reason::OverranEstimate,
+            what: Yield::Everything,
+        };
+        for id in &gone {
+            if let Some(booked) = around.book.get(id) {
+                let attained = around.now_ms - started(&booked.request).unwrap_or(around.now_ms)
+                    + around.orders.done_ms(id);
+                let told = self.told(&booked.request).unwrap_or(0).max(2 * attained);
+                self.retold.insert(id.clone(), told);
+            }
+        }
+        Some(gone.into_iter().map(evict).collect())
+    }
+
+    /// A workload has its place now, on these nodes. Promises that it was let through are made anew.
+    /// What is closed no more may help others.
+    pub(super) fn placed(&mut self, id: &WorkloadId, fleet: &Fleet) -> Event {
+        let opened = self.give_up(id, fleet);
+        for queue in std::mem::take(&mut self.yielding) {
+            let on = |promise: &Promise<WorkloadId, Place>| {
+                let mut places = promise.room.keys();
+                places.any(|(target, node)| holds_on(fleet, id, target, node))
+            };
+            if self.promises.of(&queue).is_some_and(on) {
+                self.promises.withdraw(&queue);
+            }
+        }
+        opened
+    }
+
+    /// A workload needs no promise any more.
+    fn give_up(&mut self, id: &WorkloadId, fleet: &Fleet) -> Event {
+        let Some((promise, _)) = self.promises.for_head(id) else {
+            return Event::nothing();
+        };
+        let numbers = promise.room.values().flat_map(Amounts::positive);
+        let names = numbers.map(|number| fleet.resources().name(number).to_owned());
+        let opened = Event::freed(names.collect());
+        self.promises.done(id);
+        opened
+    }
+
+    /// A workload is gone.
+    pub(super) fn forget(&mut self, id: &WorkloadId) {
+        self.freed |= self.promises.for_head(id).is_some();
+        self.promises.done(id);
+        self.retold.remove(id);
+    }
+
+    /// What was opened by those who are gone may help others.
+    pub(super) fn take_freed(&mut self) -> Event {
+        if std::mem::take(&mut self.freed) {
+            Event::everything()
+        } else {
+            Event::nothing()
+        }
+    }
+
+    /// When a workload was promised to start.
+    pub(super) fn start_ms(&self, id: &WorkloadId) -> Option<i64> {
+        self.promises.for_head(id)?.0.start_ms
+    }
+
+    /// Nodes and queues may have other names and meanings now.
+    pub(super) fn clear(&mut self) {
+        self.promises = Promises::default();
+    }
+
+    /// Why a workload waits although there is room.
+    pub(super) fn reserved(&self, draft: &mut Draft) {
+        let heads: Vec<&str> = self
+            .promises
+            .iter()
+            .map(|(_, promise)| promise.head.as_str())
+            .collect();
+        draft.notes.push((
+            Reason::ReservedForOlder,
+            format!("there is room, but it is held for {}", heads.join(", ")),
+        ));
+    }
+
+    /// What a workload is told to run in all.
+    fn told(&self, request: &Request) -> Option<i64> {
+        let told = request.runtime_ms?;
+        Some(
+            self.retold
+                .get(&request.id)
+                .map_or(told, |again| told.max(*again)),
+        )
+    }
+
+    /// When a running workload should end.
+    fn end(&self, around: Around<'_>, request: &Request) -> Option<i64> {
+        let started = started(request).unwrap_or(around.now_ms);
+        Some(
+            started
+                .saturating_add(self.told(request)?)
+                .saturating_sub(around.orders.done_ms(&request.id)),
+        )
+    }
+
+    /// When the room of a running workload is there for a head: its end, or when it may be stopped for it. Who overran has left the plan; who may
+    /// not be evicted is taken to run as long again as it has overrun.
+    fn release(&self, around: Around<'_>, head: &WorkloadId, request: &Request) -> Option<i64> {
+        let slice = around
+            .orders
+            .gives_way_from(head, &request.id, around.now_ms);
+        let end = self.end(around, request).map(|end| {
+            if end <= around.now_ms && !request.preemptible {
+                around.now_ms + (around.now_ms - end).max(60_000)
+            } else {
+                end.max(around.now_ms)
+            }
+        });
+        end.into_iter()
+            .chain(slice.filter(|_| request.preemptible))
+            .min()
+    }
+
+    /// What is free on nodes, and when what becomes free for a head.
+    fn lines(
+        &self,
+        fleet: &Fleet,
+        around: Around<'_>,
+        head: &WorkloadId,
+        places: &BTreeSet<&Place>,
+    ) -> Lines<Place> {
+        let mut ends: BTreeMap<Place, Vec<(i64, Amounts)>> = BTreeMap::new();
+        for (id, room) in holders(fleet, places) {
+            let at = around
+                .book
+                .get(&id)
+                .and_then(|booked| self.release(around, head, &booked.request));
+            for (place, amounts) in room {
+                if let Some(at) = at {
+                    ends.entry(place).or_default().push((at, amounts));
+                }
+            }
+        }
+        let line = |place: &&Place| {
+            let free = fleet
+                .target(place.0.as_str())?
+                .node(place.1.as_str())?
+                .free
+                .clone();
+            Some((
+                (*place).clone(),
+                Line::new(free, ends.get(*place).cloned().unwrap_or_default()),
+            ))
+        };
+        places.iter().filter_map(line).collect()
+    }
+
+    /// The earliest start of a head and the room that it takes then, beside what is held for others.
+    fn earliest(
+        &mut self,
+        fleet: &mut Fleet,
+        around: Around<'_>,
+        needs: &Needs<'_>,
+        queue: QueueId,
+    ) -> Option<(i64, Room<Place>)> {
+        self.open(fleet);
+        let others: Vec<(QueueId, Room<Place>)> = self
+            .promises
+            .iter()
+            .filter(|(other, _)| **other != queue)
+            .map(|(other, promise)| (*other, promise.room.clone()))
+            .collect();
+        for (other, room) in &others {
+            self.stand_in(fleet, *other, room);
+        }
+        let tiers = eligible::tiers(fleet, needs.request, around.now_ms);
+        let mut ids: BTreeSet<WorkloadId> = BTreeSet::new();
+        for target in tiers
+            .iter()
+            .flatten()
+            .filter_map(|name| fleet.target(name.as_str()))
+        {
+            let there = target
+                .holds()
+                .filter(|(_, hold)| hold.passed_on.is_empty() && !hold.claimed.is_empty());
+            ids.extend(there.map(|(id, _)| id.clone()));
+        }
+        let head = &needs.request.id;
+        let mut ends: Vec<(i64, WorkloadId)> = ids
+            .into_iter()
+            .filter_map(|id| {
+                Some((
+                    self.release(around, head, &around.book.get(&id)?.request)?,
+                    id,
+                ))
+            })
+            .collect();
+        ends.sort();
+        let mut gone = 0;
+        let mut at = |fleet: &mut Fleet, count: usize| -> Option<Room<Place>> {
+            while gone < count {
+                hand_on(fleet, &ends[gone].1, true);
+                gone += 1;
+            }
+            while gone > count {
+                gone -= 1;
+                hand_on(fleet, &ends[gone].1, false);
+            }
+            let draft = draft::draft(fleet, needs, false, around.now_ms);
+            (!draft.added.is_empty()).then(|| room_of(fleet, needs, &draft))
+        };
+        let (mut low, mut high) = (0, ends.len());
+        let mut best = at(fleet, high);
+        while best.is_some() && low < high {
+            let middle = usize::midpoint(low, high);
+            if let Some(room) = at(fleet, middle) {
+                best = Some(room);
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        at(fleet, 0);
+        self.open(fleet);
+        let start = high
+            .checked_sub(1)
+            .map_or(around.now_ms, |last| ends[last].0);
+        Some((start, best?))
+    }
+
+    fn stand_in(&mut self, fleet: &mut Fleet, queue: QueueId, room: &Room<Place>) {
+        let mut by_target: BTreeMap<&TargetName, Vec<Share>> = BTreeMap::new();
+        for ((target, node), amounts) in room {
+            let vector = fleet.resources().vector(amounts);
+            if vector.iter().all(|(_, amount)| amount <= 0) {
+                continue;
+            }
+            let share = Share {
+                node: node.clone(),
+                pod_set: "".into(),
+                demand: std::sync::Arc::new(fleet.demand(&vector, &[])),
+                pods: 1,
+                devices: Vec::new(),
+            };
+            by_target.entry(target).or_default().push(share);
+        }
+        // No object has such a name.
+        let id = WorkloadId::from(format!("promise of queue {queue:?}"));
+        for (target, shares) in by_target {
+            fleet.hold(&id, target, 0, shares, Vec::new());
+            self.stand_ins.push((id.clone(), target.clone()));
+        }
+    }
+}
+
+/// The room on the nodes with the least running work that would hold a head if they were empty.
+fn least_work(fleet: &mut Fleet, around: Around<'_>, needs: &Needs<'_>) -> Option<Room<Place>> {
+    let tiers = eligible::tiers(fleet, needs.request, around.now_ms);
+    let mut work: BTreeMap<Place, (i128, BTreeSet<WorkloadId>)> = BTreeMap::new();
+    for name in tiers.iter().flatten() {
+        let Some(target) = fleet.target(name.as_str()) else {
+            continue;
+        };
+        for node in target.nodes() {
+            work.entry((name.clone(), node.name().clone())).or_default();
+        }
+        for (id, hold) in target.holds().filter(|(_, hold)| hold.passed_on.is_empty()) {
+            let since = around
+                .book
+                .get(id)
+                .and_then(|booked| started(&booked.request));
+            let ran = i128::from(around.now_ms - since.unwrap_or(around.now_ms));
+            for share in &hold.claimed {
+                let main = share.demand.iter().map(|(number, amount)| {
+                    let counts = is_extended(fleet.resources().name(number));
+                    if counts { i128::from(amount) } else { 0 }
+                });
+                let size = main.sum::<i128>().max(1) * i128::from(share.pods);
+                let there = work.entry((name.clone(), share.node.clone())).or_default();
+                there.0 += size * ran;
+                there.1.insert(id.clone());
+            }
+        }
+    }
+    let mut nodes: Vec<(i128, Place, BTreeSet<WorkloadId>)> = work
+        .into_iter()
+        .map(|(place, (work, ids))| (work, place, ids))
+        .collect();
+    nodes.sort();
+    let mut gone: BTreeSet<WorkloadId> = BTreeSet::new();
+    let mut found = None;
+    for (_, _, ids) in nodes.into_iter().filter(|(_, _, ids)| !ids.is_empty()) {
+        for id in ids {
+            if gone.insert(id.clone()) {
+                hand_on(fleet, &id, true);
+            }
+        }
+        let draft = draft::draft(fleet, needs, false, around.now_ms);
+        if !draft.added.is_empty() {
+            found = Some(room_of(fleet, needs, &draft));
+            break;
+        }
+    }
+    for id in &gone {
+        hand_on(fleet, id, false);
+    }
+    found
+}
+
+fn started(request: &Request) -> Option<i64> {
+    let parts = request.current.iter().filter(|part| !part.evicting);
+    parts.filter_map(|part| part.started_ms).min()
+}
+
+fn holds_on(fleet: &Fleet, id: &WorkloadId, target: &TargetName, node: &NodeName) -> bool {
+    let hold = fleet
+        .target(target.as_str())
+        .and_then(|target| target.held(id));
+    hold.is_some_and(|hold| hold.claimed.iter().any(|share| share.node == *node))
+}
+
+/// Who has what on these nodes and is not giving it up already.
+fn holders(fleet: &Fleet, places: &BTreeSet<&Place>) -> BTreeMap<WorkloadId, Room<Place>> {
+    let targets: BTreeSet<&TargetName> = places.iter().map(|(target, _)| target).collect();
+    let mut found: BTreeMap<WorkloadId, Room<Place>> = BTreeMap::new();
+    for name in targets {
+        for (id, hold) in fleet
+            .target(name.as_str())
+            .into_iter()
+            .flat_map(crate::fleet::Target::holds)
+        {
+            if !hold.passed_on.is_empty() {
+                continue;
+            }
+            for share in &hold.claimed {
+                let place = (name.clone(), share.node.clone());
+                if places.contains(&place) {
+                    let there = found
+                        .entry(id.clone())
+                        .or_default()
+                        .entry(place)
+                        .or_default();
+                    there.add(&share.demand, share.pods);
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Hands all that a workload holds on, or gives it back.
+fn hand_on(fleet: &mut Fleet, id: &WorkloadId, on: bool) {
+    for target in fleet.holders(id) {
+        let held = fleet
+            .target(target.as_str())
+            .and_then(|there| there.held(id));
+        let shares = held.map_or_else(Vec::new, |hold| hold.claimed.clone());
+        fleet.pass_on(id, &target, if on { shares } else { Vec::new() });
+    }
+}
+
+fn room_of(fleet: &Fleet, needs: &Needs<'_>, draft: &Draft) -> Room<Place> {
+    let mut room: Room<Place> = Room::new();
+    for added in &draft.added {
+        let Some(target) = fleet.target(added.target.as_str()) else {
+            continue;
+        };
+        for pick in &added.picks {
+            let node = target.node_list()[pick.node].name().clone();
+            let there = room.entry((added.target.clone(), node)).or_default();
+            there.add(&needs.sets[pick.set].demand, pick.pods);
+        }
+    }
+    room
+}

@@ -1,0 +1,202 @@
+//! Orders, time slices and promises in the planner.
+
+use placement_api::kinds::QueueOrder;
+use placement_api::reason::Reason;
+
+use super::build::*;
+use crate::fleet::{Event, Fleet, WorkloadId};
+use crate::plan::{Decision, Outcome, Planner, Request, Step};
+use crate::shares::{QueueSpec, QueueTree};
+
+const HOUR: i64 = 3_600_000;
+
+/// One target with two nodes of 8 GPUs, one queue.
+fn world(order: QueueOrder, time_slicing: bool) -> (Planner, Fleet) {
+    let mut fleet = fleet();
+    add(
+        &mut fleet,
+        "t",
+        "",
+        &[node("a", "rack=r1", "gpu=8"), node("b", "rack=r1", "gpu=8")],
+    );
+    let mut planner = Planner::new();
+    let queue = QueueSpec {
+        name: "q".to_owned(),
+        order,
+        time_slicing,
+        ..QueueSpec::default()
+    };
+    planner.set_queues(QueueTree::new(vec![queue]).0);
+    (planner, fleet)
+}
+
+fn job(id: &str, submitted_ms: i64, gpus: i64, runtime_ms: Option<i64>) -> Request {
+    Request {
+        queue: "q".to_owned(),
+        submitted_ms,
+        waits_since_ms: submitted_ms,
+        runtime_ms,
+        min_runtime_ms: 0,
+        checkpoint_ms: Some(i64::MAX / 4),
+        ..gang(id, 1, &format!("gpu={gpus}"))
+    }
+}
+
+/// Plans one and says where it runs, or why it waits.
+fn ask(
+    planner: &mut Planner,
+    fleet: &mut Fleet,
+    request: &mut Request,
+    now: i64,
+) -> (String, Vec<Decision>) {
+    let (mut decisions, _) = planner.plan(fleet, std::slice::from_ref(request), now);
+    let decision = decisions.remove(0);
+    let said = match decision.outcome {
+        Outcome::Wait => format!("{:?}", decision.explanation.reason.unwrap()),
+        _ => nodes(&decision),
+    };
+    if !decision.parts.is_empty() {
+        *request = settled(request, &decision);
+        for part in &mut request.current {
+            part.started_ms = Some(now);
+        }
+        planner.adopt(fleet, request);
+    }
+    (said, decisions)
+}
+
+fn end(planner: &mut Planner, fleet: &mut Fleet, id: &str) -> Event {
+    let id = WorkloadId::from(id);
+    planner.forget(&id);
+    fleet.release_all(&id)
+}
+
+#[test]
+fn what_is_behind_a_promise_starts_beside_it_or_ends_in_time() {
+    let (mut planner, mut fleet) = world(QueueOrder::Age, false);
+    let now = 1000 * HOUR;
+    let mut first = job("first", 0, 8, Some(10 * HOUR));
+    let mut small = job("small", 1, 2, Some(HOUR));
+    assert_eq!(ask(&mut planner, &mut fleet, &mut first, now).0, "a 1");
+    assert_eq!(ask(&mut planner, &mut fleet, &mut small, now).0, "b 1");
+    // Needs a whole node: b is free when `small` ends.
+    let mut head = job("head", 2, 8, Some(HOUR));
+    assert_eq!(
+        ask(&mut planner, &mut fleet, &mut head, now).0,
+        "InsufficientCapacity"
+    );
+    assert_eq!(planner.promised_ms(&head.id), Some(now + HOUR));
+    let mut long = job("long", 3, 4, Some(2 * HOUR));
+    let mut unknown = job("unknown", 4, 1, None);
+    let mut exact = job("exact", 5, 4, Some(HOUR));
+    assert_eq!(
+        ask(&mut planner, &mut fleet, &mut long, now).0,
+        "ReservedForOlder"
+    );
+    assert_eq!(
+        ask(&mut planner, &mut fleet, &mut unknown, now).0,
+        "ReservedForOlder"
+    );
+    assert_eq!(
+        ask(&mut planner, &mut fleet, &mut exact, now).0,
+        "b 1",
+        "ends exactly then"
+    );
+    let event = end(&mut planner, &mut fleet, "small");
+    assert!(!event.is_nothing());
+    end(&mut planner, &mut fleet, "exact");
+    assert_eq!(
+        ask(&mut planner, &mut fleet, &mut long, now + HOUR).0,
+        "ReservedForOlder"
+    );
+    assert_eq!(
+        ask(&mut planner, &mut fleet, &mut head, now + HOUR).0,
+        "b 1"
+    );
+    assert_eq!(planner.promised_ms(&head.id), None);
+}
+
+#[test]
+fn who_overran_yields_when_the_promise_is_due() {
+    for (preemptible, priority, yields) in [(true, 0, true), (false, 0, false), (true, 1, false)] {
+        let (mut planner, mut fleet) = world(QueueOrder::Age, false);
+        let now = 1000 * HOUR;
+        let mut first = job("first", 0, 8, Some(10 * HOUR));
+        let mut liar = job("liar", 1, 4, Some(HOUR));
+        liar.preemptible = preemptible;
+        liar.priority = priority;
+        assert_eq!(ask(&mut planner, &mut fleet, &mut first, now).0, "a 1");
+        assert_eq!(ask(&mut planner, &mut fleet, &mut liar, now).0, "b 1");
+        let mut head = job("head", 2, 8, Some(HOUR));
+        ask(&mut planner, &mut fleet, &mut head, now);
+        assert_eq!(planner.promised_ms(&head.id), Some(now + HOUR));
+        let (said, others) = ask(&mut planner, &mut fleet, &mut head, now + HOUR);
+        let gone: Vec<_> = others
+            .iter()
+            .flat_map(|one| &one.leaving)
+            .filter(|one| one.step == Step::Now)
+            .map(|one| one.reason)
+            .collect();
+        if yields {
+            assert_eq!(
+                (said.as_str(), gone),
+                ("b 1", vec![Reason::OverranEstimate])
+            );
+        } else {
+            assert_eq!((said.as_str(), gone), ("InsufficientCapacity", vec![]));
+        }
+    }
+}
+
+#[test]
+fn a_smaller_one_takes_its_slice() {
+    for (order, slicing, gives_way) in [
+        (QueueOrder::Size, true, true),
+        (QueueOrder::Size, false, false),
+        (QueueOrder::Age, true, false),
+    ] {
+        let (mut planner, mut fleet) = world(order, slicing);
+        let now = 1000 * HOUR;
+        let mut long = job("long", now, 16, Some(100 * HOUR));
+        long.pod_sets[0].count = 2;
+        long.pod_sets[0].requests = job("x", 0, 8, None).pod_sets[0].requests.clone();
+        assert_eq!(ask(&mut planner, &mut fleet, &mut long, now).0, "a 1 · b 1");
+        let mut small = job("small", now + HOUR, 1, Some(HOUR));
+        let (said, others) = ask(&mut planner, &mut fleet, &mut small, now + HOUR);
+        let reasons: Vec<_> = others
+            .iter()
+            .flat_map(|one| &one.leaving)
+            .map(|one| one.reason)
+            .collect();
+        if gives_way {
+            assert_eq!(
+                (said.as_str(), reasons),
+                ("a 1", vec![Reason::ReplacedInTimeSlice])
+            );
+        } else {
+            assert_eq!((said.as_str(), reasons), ("InsufficientCapacity", vec![]));
+        }
+    }
+}
+
+#[test]
+fn a_higher_priority_is_not_kept_out_by_a_promise() {
+    let (mut planner, mut fleet) = world(QueueOrder::Age, false);
+    let now = 1000 * HOUR;
+    let mut first = job("first", 0, 8, Some(10 * HOUR));
+    let mut small = job("small", 1, 2, Some(HOUR));
+    ask(&mut planner, &mut fleet, &mut first, now);
+    ask(&mut planner, &mut fleet, &mut small, now);
+    let mut head = job("head", 2, 8, Some(HOUR));
+    ask(&mut planner, &mut fleet, &mut head, now);
+    let mut urgent = job("urgent", 3, 4, None);
+    urgent.priority = 1;
+    assert_eq!(ask(&mut planner, &mut fleet, &mut urgent, now).0, "b 1");
+    assert_eq!(planner.promised_ms(&head.id), None, "it yielded");
+    ask(&mut planner, &mut fleet, &mut head, now);
+    assert_eq!(
+        planner.promised_ms(&head.id),
+        Some(now + 10 * HOUR),
+        "made anew"
+    );
+}
