@@ -72,8 +72,8 @@ pub(crate) struct State {
 /// All nodes by state.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
-    /// Rises when everything must be looked at again.
-    generation: u64,
+    /// Another one when everything must be looked at again.
+    generation: Arc<()>,
     kinds: Vec<Kind>,
     kind_numbers: BTreeMap<KindKey, usize>,
     facts: Vec<Arc<Target>>,
@@ -93,7 +93,6 @@ pub(crate) struct Index {
 impl Clone for Index {
     fn clone(&self) -> Self {
         Self {
-            generation: self.generation + 1,
             dirty: self.everything(),
             ..Self::default()
         }
@@ -118,9 +117,9 @@ type FactsKey = (
 type StateKey = (usize, Vec<i64>, Vec<i64>);
 
 impl Index {
-    /// Rises when all states must be read anew.
-    pub(crate) fn generation(&self) -> u64 {
-        self.generation
+    /// Another one when all states must be read anew; no two indexes have the same.
+    pub(crate) fn generation(&self) -> &Arc<()> {
+        &self.generation
     }
 
     pub(crate) fn kinds(&self) -> &[Kind] {
@@ -177,7 +176,7 @@ impl Index {
 
     /// Rules that orders are made by have changed: nobody's order holds.
     pub(super) fn forget_orders(&mut self) {
-        self.generation += 1;
+        self.generation = Arc::default();
     }
 
     /// Brings the states in line with the nodes.
@@ -442,7 +441,7 @@ impl Index {
     }
 
     fn rank_anew(&mut self) {
-        self.generation += 1;
+        self.generation = Arc::default();
         self.ranks.clear();
         let mut moved = Vec::new();
         for ((name, entry), step) in self.targets.iter_mut().zip(1..) {

@@ -47,7 +47,8 @@ pub(super) struct Occupancy {
     places: Vec<Condition>,
     /// By kind of nodes and place: whether pods may run there.
     allowed: Vec<Vec<bool>>,
-    generation: u64,
+    /// That of the index by which all this is known.
+    generation: Arc<()>,
     /// What the states are worth, with the version and epoch for which that holds.
     values: Vec<(u32, u64, f64)>,
     classes: Vec<Class>,
@@ -77,8 +78,8 @@ struct Class {
     /// By kind of nodes: tier, soft taints of the target, avoidance; `None`: not at all.
     ranks: Vec<Option<Rank>>,
     heap: BinaryHeap<Reverse<Entry>>,
-    /// The log is read up to here, at this generation and epoch.
-    read: Option<(usize, u64, u64)>,
+    /// The log is read up to here, at this epoch.
+    read: Option<(usize, u64)>,
 }
 
 type Rank = (u16, u16, u32);
@@ -99,7 +100,8 @@ struct Entry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Choice {
     slot: Slot,
-    tier: u16,
+    /// There are nodes where the pods would rather be, as far as there is room.
+    second: bool,
     /// Free thousandths of the shared device that is taken.
     open: Option<i64>,
 }
@@ -139,8 +141,8 @@ impl Occupancy {
         let need = needs.sets.first()?;
         let pods = need.set.count;
         let choice = self.choose(fleet, needs, need, pods)?;
-        // Several nodes of a better tier come before one node of a worse.
-        if pods > 1 && choice.tier > 0 {
+        // Several better nodes come before one that is worse.
+        if pods > 1 && choice.second {
             return None;
         }
         let (target, node) = fleet.indexed().place(choice.slot)?;
@@ -237,11 +239,10 @@ impl Occupancy {
                 }));
             }
         };
-        let now = (index.generation(), *epoch);
         let news = class
             .read
-            .filter(|(_, generation, epoch)| (*generation, *epoch) == now)
-            .and_then(|(position, _, _)| index.since(position));
+            .filter(|(_, at)| at == epoch)
+            .and_then(|(position, _)| index.since(position));
         if let Some(news) = news {
             for (state, version) in news {
                 push(class, *state, *version);
@@ -252,7 +253,7 @@ impl Occupancy {
                 push(class, state, version);
             }
         }
-        class.read = Some((index.end(), now.0, now.1));
+        class.read = Some((index.end(), *epoch));
         if class.heap.len() > 1024 + 4 * index.size() {
             let mut all = std::mem::take(&mut class.heap).into_vec();
             let first = |entry: &Entry| {
@@ -268,9 +269,15 @@ impl Occupancy {
         while let Some(Reverse(top)) = class.heap.peek().copied() {
             let first = index.state(top.state, top.version).and_then(State::first);
             if first == Some(top.first) {
+                let better = |(rank, kind): (&Option<Rank>, &Kind)| {
+                    kind.nodes > 0 && rank.is_some_and(|rank| rank < top.rank)
+                };
+                let second = pods > 1
+                    && top.rank > Rank::default()
+                    && class.ranks.iter().zip(index.kinds()).any(better);
                 return Some(Choice {
                     slot: top.first,
-                    tier: top.rank.0,
+                    second,
                     open: top.open,
                 });
             }
@@ -285,8 +292,8 @@ impl Occupancy {
 
     /// Computes the worth where the mix has changed enough, and takes in new kinds of nodes.
     fn weigh(&mut self, index: &Index) {
-        if self.generation != index.generation() || self.places.is_empty() {
-            self.generation = index.generation();
+        if !Arc::ptr_eq(&self.generation, index.generation()) || self.places.is_empty() {
+            self.generation = Arc::clone(index.generation());
             self.allowed.clear();
             self.computed = None;
             self.classes.clear();

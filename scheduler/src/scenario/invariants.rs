@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use placement_api::kinds::{Strategy, TopologyMode};
+use placement_api::reason::Reason;
 use placement_api::selector::has_all;
 use placement_api::toleration::{BLOCKING, Toleration, tolerates};
 
@@ -11,7 +12,7 @@ use super::outcome::{Placed, Round};
 use super::rounds::{Decisions, World};
 use super::{Scenario, WorkloadSpec, planner};
 use crate::fleet::{TargetState, WorkloadId};
-use crate::plan::{Outcome, Request};
+use crate::plan::{Decision, Outcome, Request};
 
 /// The same inputs in another order give the same.
 pub(super) fn deterministic(before: &World, decisions: &Decisions) -> Result<(), String> {
@@ -51,6 +52,14 @@ pub(super) fn deterministic(before: &World, decisions: &Decisions) -> Result<(),
 pub(super) fn sticks(settled: &World) -> Result<(), String> {
     let mut world = settled.clone();
     let decisions = world.cycle();
+    // A promise of the cycle before that has fallen due is a cause.
+    let due = |one: &Decision| {
+        let mut leaving = one.leaving.iter();
+        leaving.any(|part| part.reason == Reason::OverranEstimate)
+    };
+    if decisions.values().any(due) {
+        return Ok(());
+    }
     let moved = decisions.values().find(|one| one.outcome == Outcome::Place);
     moved.map_or(Ok(()), |one| {
         Err(format!("planning again without a cause changes {}", one.id))

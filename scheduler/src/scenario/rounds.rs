@@ -116,6 +116,9 @@ impl World {
             decisions.extend(made.into_iter().map(|one| (one.id.clone(), one)));
             // Who has a place, or has just lost it, waits for what the next round brings.
             ids = self.planner.wake(&report.freed);
+            // No time passes, so only what is due already rings.
+            let due = report.wake_ms.iter().filter(|(_, at)| **at <= self.now_ms);
+            ids.extend(due.map(|(id, _)| id.clone()));
             ids.retain(|id| {
                 decisions
                     .get(id)

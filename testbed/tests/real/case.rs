@@ -1,6 +1,6 @@
 //! What every test needs: the shared fleet, a namespace of its own, manifests in one line.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context as _, Result};
 use placement_api::api_type::{ApiType, ObjectKey, known};
@@ -45,8 +45,8 @@ pub(crate) fn quick(targets: Vec<RigTarget>, members: usize) -> RigSpec {
 }
 
 /// The fleet that all tests share; nobody drains, cordons or kills anything in it.
-pub(crate) fn shared() -> &'static Rig {
-    static RIG: OnceLock<Rig> = OnceLock::new();
+pub(crate) fn shared() -> &'static Arc<Rig> {
+    static RIG: OnceLock<Arc<Rig>> = OnceLock::new();
     RIG.get_or_init(|| {
         let mut spec = quick(
             vec![
@@ -58,17 +58,25 @@ pub(crate) fn shared() -> &'static Rig {
         );
         // Builds of other tests may take both cores for a while: that is no loss of a target.
         spec.scheduler_args = ["--lost-after", "60s"].map(String::from).to_vec();
-        // The first test that asks is inside the runtime already.
-        let start = || runtime().block_on(async { Rig::start(spec, |_| ()).await });
-        std::thread::scope(|scope| scope.spawn(start).join())
-            .expect("no panic")
-            .expect("the shared fleet")
+        start(spec)
     })
+}
+
+/// Starts a fleet for several tests; the first that asks is inside the runtime already.
+pub(crate) fn start(spec: RigSpec) -> Arc<Rig> {
+    let start = || runtime().block_on(async { Rig::start(spec, |_| ()).await });
+    let rig = std::thread::scope(|scope| scope.spawn(start).join());
+    Arc::new(rig.expect("no panic").expect("a fleet"))
+}
+
+/// Starts a fleet of one test's own: it ends with the last Arc, so that idle control planes do not slow the other tests.
+pub(crate) async fn own(spec: RigSpec) -> Result<Arc<Rig>> {
+    Ok(Arc::new(Rig::start(spec, |_| ()).await?))
 }
 
 /// A namespace and a Placement of its own.
 pub(crate) struct Case {
-    pub(crate) rig: &'static Rig,
+    pub(crate) rig: Arc<Rig>,
     pub(crate) namespace: String,
 }
 
@@ -78,9 +86,9 @@ impl Case {
         Self::on(shared(), name, placement).await
     }
 
-    pub(crate) async fn on(rig: &'static Rig, name: &str, placement: Value) -> Result<Self> {
+    pub(crate) async fn on(rig: &Arc<Rig>, name: &str, placement: Value) -> Result<Self> {
         let case = Self {
-            rig,
+            rig: Arc::clone(rig),
             namespace: format!("t-{name}"),
         };
         case.hub()

@@ -1,7 +1,7 @@
 //! Devices: claims (DRA) that the member's own scheduler allocates on the node that was decided, partitions, shares.
 
 use std::collections::BTreeSet;
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, Weak};
 
 use anyhow::{Context as _, Result, ensure};
 use futures::future::try_join_all;
@@ -12,15 +12,16 @@ use testbed::fleet::FleetSpec;
 use testbed::nodes::Description;
 use testbed::rig::{Rig, RigTarget, eventually};
 
-use crate::case::{Case, DEPLOYMENT, EU, JOB, US, container, quick, run, runtime};
+use crate::case::{Case, DEPLOYMENT, EU, JOB, US, container, quick, run, start};
 
 const CLAIM: &ApiType = &known::RESOURCE_CLAIM;
 const SLICE: &ApiType = &known::RESOURCE_SLICE;
 
-/// A fleet with devices in all ways; all tests here share it.
-fn rig() -> &'static Rig {
-    static RIG: OnceLock<Rig> = OnceLock::new();
-    RIG.get_or_init(|| {
+/// A fleet with devices in all ways: the tests here share it, and it ends with the last of them.
+fn rig() -> Arc<Rig> {
+    static RIG: Mutex<Weak<Rig>> = Mutex::new(Weak::new());
+    let mut running = RIG.lock().expect("no panic");
+    running.upgrade().unwrap_or_else(|| {
         let nodes = Description::parse(include_str!("../../nodes/dra.yaml")).expect("the nodes");
         let targets = vec![
             RigTarget::new(EU, "member1", &["region=eu"]),
@@ -29,15 +30,14 @@ fn rig() -> &'static Rig {
         let mut spec = quick(targets, 0);
         spec.fleet = FleetSpec::with_nodes(2, &nodes);
         spec.scheduler_args = ["--lost-after", "60s"].map(String::from).to_vec();
-        let start = || runtime().block_on(async { Rig::start(spec, |_| ()).await });
-        std::thread::scope(|scope| scope.spawn(start).join())
-            .expect("no panic")
-            .expect("the fleet with devices")
+        let rig = start(spec);
+        *running = Arc::downgrade(&rig);
+        rig
     })
 }
 
 async fn case(name: &str, placement: Value) -> Result<Case> {
-    Case::on(rig(), name, placement).await
+    Case::on(&rig(), name, placement).await
 }
 
 /// A template of claims with these requests.

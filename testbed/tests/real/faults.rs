@@ -1,5 +1,6 @@
 //! Crashes, partitions, two leaders: what was promised holds, and afterwards everything converges.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -11,23 +12,21 @@ use testbed::cluster::Component;
 use testbed::rig::{Rig, RigTarget, eventually};
 use tokio::time::{Instant, sleep};
 
-use crate::case::{Case, DEPLOYMENT, JOB, env_from, quick, run};
+use crate::case::{Case, DEPLOYMENT, JOB, env_from, own, quick, run};
 
-async fn rig() -> Result<&'static Rig> {
+async fn rig() -> Result<Arc<Rig>> {
     let targets = vec![
         RigTarget::new("one", "member1", &[]),
         RigTarget::new("two", "member2", &[]),
     ];
-    Ok(Box::leak(Box::new(
-        Rig::start(quick(targets, 2), |_| ()).await?,
-    )))
+    own(quick(targets, 2)).await
 }
 
 #[test]
 fn an_agent_killed_between_any_two_steps_converges() {
     run(async {
         let rig = rig().await?;
-        let case = Case::on(rig, "agent-killed", json!({"strategy": "Gang"})).await?;
+        let case = Case::on(&rig, "agent-killed", json!({"strategy": "Gang"})).await?;
         case.apply(case.config_map("settings", "x")).await?;
         // The delay moves the crash through every step of an assignment's life; a crash is SIGKILL.
         for round in 0..12_u64 {
@@ -85,7 +84,7 @@ fn an_agent_killed_between_any_two_steps_converges() {
 fn a_scheduler_killed_in_mid_burst_loses_nothing() {
     run(async {
         let rig = rig().await?;
-        let case = Case::on(rig, "scheduler-killed", json!({"strategy": "Gang"})).await?;
+        let case = Case::on(&rig, "scheduler-killed", json!({"strategy": "Gang"})).await?;
         let mut all = Vec::new();
         for i in 0..60 {
             all.push(case.deployment(&format!("w{i}"), 1));
@@ -133,7 +132,7 @@ fn a_scheduler_killed_in_mid_burst_loses_nothing() {
 fn a_deposed_schedulers_late_create_starts_nothing() {
     run(async {
         let rig = rig().await?;
-        let case = Case::on(rig, "late", json!({"strategy": "Gang"})).await?;
+        let case = Case::on(&rig, "late", json!({"strategy": "Gang"})).await?;
         case.apply(case.deployment("web", 1)).await?;
         case.on_hub(DEPLOYMENT, "web", "it runs", |d| {
             d["status"]["readyReplicas"] == 1
@@ -192,7 +191,7 @@ fn a_deposed_schedulers_late_create_starts_nothing() {
 fn the_hub_away_for_a_minute() {
     run(async {
         let rig = rig().await?;
-        let case = Case::on(rig, "hub-away", json!({"strategy": "Gang"})).await?;
+        let case = Case::on(&rig, "hub-away", json!({"strategy": "Gang"})).await?;
         case.apply(case.deployment("web", 2)).await?;
         case.on_hub(DEPLOYMENT, "web", "it runs", |d| {
             d["status"]["readyReplicas"] == 2
@@ -276,7 +275,7 @@ fn the_hub_away_for_a_minute() {
 fn two_schedulers_one_leads_and_the_other_takes_over() {
     run(async {
         let rig = rig().await?;
-        let case = Case::on(rig, "two-leaders", json!({"strategy": "Gang"})).await?;
+        let case = Case::on(&rig, "two-leaders", json!({"strategy": "Gang"})).await?;
         let second = rig.spawn_scheduler("second")?;
         case.apply(case.job("first", 1, 0, "1s")).await?;
         case.on_hub(JOB, "first", "the first leads", |j| {

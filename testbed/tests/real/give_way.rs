@@ -1,17 +1,17 @@
 //! Who gives way to whom, on a fleet of its own: one target with two nodes of eight GPUs.
 
+use std::sync::Arc;
+
 use anyhow::{Result, ensure};
 use placement_api::api_type::known;
 use serde_json::json;
 use testbed::rig::{Rig, RigTarget, eventually};
 
-use crate::case::{Case, JOB, US, quick, run};
+use crate::case::{Case, JOB, US, own, quick, run};
 
-async fn rig() -> Result<&'static Rig> {
+async fn rig() -> Result<Arc<Rig>> {
     let targets = vec![RigTarget::new(US, "member2", &["region=us", "tier=gpu"])];
-    Ok(Box::leak(Box::new(
-        Rig::start(quick(targets, 2), |_| ()).await?,
-    )))
+    own(quick(targets, 2)).await
 }
 
 #[test]
@@ -25,7 +25,7 @@ fn higher_priority_takes_the_place_of_the_cheapest_and_gives_it_back() {
         rig.hub().apply(&class.to_string()).await?;
         rig.member(US).apply(&class.to_string()).await?;
         let case = Case::on(
-            rig,
+            &rig,
             "give-way",
             json!({"strategy": "Gang", "disruption": {"minRuntime": "0s"}}),
         )
@@ -113,7 +113,7 @@ fn nobody_gives_way_inside_the_minimum_run_time() {
             "metadata": {"name": "urgent"}, "value": 1000,
         });
         rig.hub().apply(&class.to_string()).await?;
-        let case = Case::on(rig, "keep", json!({"strategy": "Gang"})).await?;
+        let case = Case::on(&rig, "keep", json!({"strategy": "Gang"})).await?;
         case.apply(case.job("old", 2, 8, "30m")).await?;
         case.on_member(US, JOB, "old", "active", |job| job["status"]["active"] == 2)
             .await?;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use testbed::rig::{Admin, Rig, RigTarget, eventually};
 use tokio::time::sleep;
 
-use crate::case::{Case, DEPLOYMENT, env_from, quick, run};
+use crate::case::{Case, DEPLOYMENT, env_from, own, quick, run};
 
 /// resourceVersion of every object of every kind, but for heartbeats: Leases, the nodes of kwok, and Events.
 async fn versions(admin: &Admin) -> Result<BTreeMap<String, String>> {
@@ -72,14 +72,9 @@ async fn settled(
 #[test]
 fn idle_means_silent_and_a_restart_with_everything_in_place_writes_nothing() {
     run(async {
-        let rig: &'static Rig = Box::leak(Box::new(
-            Rig::start(
-                quick(vec![RigTarget::new("one", "member1", &[])], 1),
-                |_| (),
-            )
-            .await?,
-        ));
-        let case = Case::on(rig, "silence", json!({})).await?;
+        let targets = vec![RigTarget::new("one", "member1", &[])];
+        let rig = own(quick(targets, 1)).await?;
+        let case = Case::on(&rig, "silence", json!({})).await?;
         case.apply(case.config_map("settings", "x")).await?;
         let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "key", "namespace": case.namespace}, "stringData": {"key": "v"}});
         case.apply(secret).await?;
@@ -102,7 +97,7 @@ fn idle_means_silent_and_a_restart_with_everything_in_place_writes_nothing() {
             d["status"]["readyReplicas"] == 2
         })
         .await?;
-        let before = settled(rig, "one").await?;
+        let before = settled(&rig, "one").await?;
         sleep(Duration::from_secs(60)).await;
         let after = (
             versions(rig.hub()).await?,
@@ -127,7 +122,7 @@ fn idle_means_silent_and_a_restart_with_everything_in_place_writes_nothing() {
             j["status"]["succeeded"] == 1
         })
         .await?;
-        let restarted = settled(rig, "one").await?;
+        let restarted = settled(&rig, "one").await?;
         let touched = |changed: Vec<String>| {
             let own = |k: &String| {
                 !k.contains("next")
@@ -155,7 +150,7 @@ fn idle_means_silent_and_a_restart_with_everything_in_place_writes_nothing() {
             j["status"]["succeeded"] == 1
         })
         .await?;
-        let again = settled(rig, "one").await?;
+        let again = settled(&rig, "one").await?;
         let own = |k: &String| {
             !["last", "inventor", "synctargets", "placements"]
                 .iter()
@@ -180,9 +175,9 @@ fn a_thousand_in_a_burst_all_arrive() {
             RigTarget::new("one", "member1", &[]),
             RigTarget::new("two", "member2", &[]),
         ];
-        let rig: &'static Rig = Box::leak(Box::new(Rig::start(quick(targets, 2), |_| ()).await?));
+        let rig = own(quick(targets, 2)).await?;
         let case = Case::on(
-            rig,
+            &rig,
             "burst",
             json!({"strategy": "Gang", "resources": [{"group": "", "kind": "ConfigMap"}]}),
         )

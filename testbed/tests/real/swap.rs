@@ -1,6 +1,7 @@
 //! Hot swap: a running gang loses a node, another of the same rack takes its place, and the healthy pods never notice.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use placement_api::api_type::{ObjectKey, known};
@@ -9,18 +10,18 @@ use testbed::fleet::FleetSpec;
 use testbed::nodes::Description;
 use testbed::rig::{Rig, RigTarget, eventually};
 
-use crate::case::{Case, EU, JOB, quick, run};
+use crate::case::{Case, EU, JOB, own, quick, run};
 
 /// One target: rack r1 with three nodes of eight GPUs, rack r2 with one.
 fn description() -> Result<Description> {
     Description::parse(include_str!("../../nodes/racks.yaml"))
 }
 
-async fn rig() -> Result<&'static Rig> {
+async fn rig() -> Result<Arc<Rig>> {
     let targets = vec![RigTarget::new(EU, "member1", &["region=eu"])];
     let mut spec = quick(targets, 1);
     spec.fleet = FleetSpec::with_nodes(1, &description()?);
-    Ok(Box::leak(Box::new(Rig::start(spec, |_| ()).await?)))
+    own(spec).await
 }
 
 /// A gang of whole nodes in one rack. A pod that its node loses counts against `backoffLimit`.
@@ -76,7 +77,7 @@ fn in_one_rack() -> Value {
 fn a_node_that_drives_its_pods_off_is_swapped_and_the_rest_stays() {
     run(async {
         let rig = rig().await?;
-        let case = Case::on(rig, "swap", in_one_rack()).await?;
+        let case = Case::on(&rig, "swap", in_one_rack()).await?;
         let before = gang(&case, "train", 2).await?;
         let lost = before.keys().next().context("no node")?.clone();
         let pinned = before.keys().next_back().context("no node")?.clone();
@@ -145,7 +146,7 @@ fn a_node_that_drives_its_pods_off_is_swapped_and_the_rest_stays() {
 fn without_a_free_node_it_says_so_and_swaps_when_one_appears() {
     run(async {
         let rig = rig().await?;
-        let case = Case::on(rig, "swap-full", in_one_rack()).await?;
+        let case = Case::on(&rig, "swap-full", in_one_rack()).await?;
         let before = gang(&case, "train", 3).await?;
         let lost = before.keys().next().context("no node")?.clone();
         // As `kubectl drain` does: cordon, then the pod goes.

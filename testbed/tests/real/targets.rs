@@ -1,5 +1,7 @@
 //! Cordon, drain, add, lose: on fleets of their own.
 
+use std::sync::Arc;
+
 use anyhow::{Context as _, Result, ensure};
 use placement_api::api_type::{ObjectKey, known};
 use placement_api::kinds::api;
@@ -7,24 +9,21 @@ use serde_json::json;
 use testbed::cluster::Component;
 use testbed::rig::{Rig, RigTarget, eventually};
 
-use crate::case::{Case, DEPLOYMENT, JOB, quick, run};
+use crate::case::{Case, DEPLOYMENT, JOB, own, quick, run};
 
-async fn two_targets() -> Result<&'static Rig> {
+async fn two_targets() -> Result<Arc<Rig>> {
     let targets = vec![
         RigTarget::new("one", "member1", &["region=eu"]),
         RigTarget::new("two", "member2", &["region=us"]),
     ];
-    // Fault tests leak their fleet on purpose: the kernel ends it with the test process.
-    Ok(Box::leak(Box::new(
-        Rig::start(quick(targets, 2), |_| ()).await?,
-    )))
+    own(quick(targets, 2)).await
 }
 
 #[test]
 fn cordon_moves_nothing_drain_moves_what_has_a_refuge_and_names_the_rest() {
     run(async {
         let rig = two_targets().await?;
-        let case = Case::on(rig, "drain", json!({})).await?;
+        let case = Case::on(&rig, "drain", json!({})).await?;
         // The demo's nodes: 32 GPUs in one, 16 in two. A gang of 24 has no refuge in two.
         case.apply(case.job("large", 3, 8, "30m")).await?;
         let on_one = |name: &'static str| {
@@ -115,14 +114,14 @@ fn a_workload_that_waits_starts_when_a_target_is_added() {
         );
         let second = spec.targets.pop().context("two targets")?;
         spec.targets.push(second.clone());
-        let rig: &'static Rig = Box::leak(Box::new(Rig::start_clusters(spec).await?));
+        let rig = Arc::new(Rig::start_clusters(spec).await?);
         rig.install().await?;
         rig.start_scheduler()?;
         let first = RigTarget::new("one", "member3", &["region=us"]);
         rig.register(&first).await?;
         rig.start_agent("one")?;
         rig.target_state("one", "Ready").await?;
-        let case = Case::on(rig, "added", json!({})).await?;
+        let case = Case::on(&rig, "added", json!({})).await?;
         case.apply(case.job("train", 1, 4, "30m")).await?;
         case.workload_is("batch", "Job", "train", "it waits, with a reason", |w| {
             w["status"]["state"] == "Pending" && !w["status"]["reason"].is_null()
@@ -142,7 +141,7 @@ fn a_workload_that_waits_starts_when_a_target_is_added() {
 fn a_lost_member_overlap_moves_never_waits_and_the_returning_one_cleans_up() {
     run(async {
         let rig = two_targets().await?;
-        let case = Case::on(rig, "lost", json!({"failover": {"mode": "Overlap", "after": "1s"}, "resources": [{"group": "apps", "kind": "Deployment"}]})).await?;
+        let case = Case::on(&rig, "lost", json!({"failover": {"mode": "Overlap", "after": "1s"}, "resources": [{"group": "apps", "kind": "Deployment"}]})).await?;
         case.place("t-lost-jobs", json!({"resources": [{"group": "batch", "kind": "Job"}], "locations": [{"name": "lost-eu"}]})).await?;
         rig.hub()
             .apply(&json!({"apiVersion": "inhaul.dev/v1alpha1", "kind": "Location", "metadata": {"name": "lost-eu"}, "spec": {}}).to_string())
@@ -221,7 +220,7 @@ fn a_lost_member_overlap_moves_never_waits_and_the_returning_one_cleans_up() {
 fn a_target_that_is_removed_leaves_what_runs() {
     run(async {
         let rig = two_targets().await?;
-        let case = Case::on(rig, "remove", json!({"failover": {"mode": "Never"}})).await?;
+        let case = Case::on(&rig, "remove", json!({"failover": {"mode": "Never"}})).await?;
         case.apply(case.job("train", 3, 8, "30m")).await?;
         case.on_member("one", JOB, "train", "it runs", |j| {
             j["status"]["ready"] == 3

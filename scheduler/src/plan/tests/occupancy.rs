@@ -138,7 +138,10 @@ impl Held {
 }
 
 fn by_hand(number: usize, kind: &Kind, node: &Node, need: &SetNeed<'_>) -> (Held, Use) {
-    let mut open: Vec<i64> = node.open().iter().map(|open| open.free()).collect();
+    let mut open = Vec::new();
+    for one in node.open() {
+        open.push(one.free());
+    }
     open.sort_unstable();
     let device = kind.device.expect("a device");
     let held = Held {

@@ -147,7 +147,9 @@ impl Worth {
     pub fn cost(&self, spot: &Spot<'_>, before: f64, used: &Use) -> Option<(i64, Option<usize>)> {
         let (cpu, memory) = (spot.cpu - used.cpu, spot.memory - used.memory);
         let whole = spot.whole - used.devices;
-        if (used.cpu > 0 && cpu < 0) || (used.memory > 0 && memory < 0) || whole < 0 {
+        // A node that lost devices may lack some that nobody asks for here.
+        let lacks = |used: i64, left: i64| used > 0 && left < 0;
+        if lacks(used.cpu, cpu) || lacks(used.memory, memory) || lacks(used.devices, whole) {
             return None;
         }
         let cpu_left = LEFT_CPU * cpu as f64;

@@ -85,7 +85,7 @@ pub(super) fn parse(format: Format, text: &str) -> Result<Trace> {
         .collect();
     if let Some(unknown) = columns
         .keys()
-        .find(|name| names.strict && !may.contains(*name))
+        .find(|name| names.strict && !name.is_empty() && !may.contains(*name))
     {
         bail!(
             "line 1: unknown column {unknown:?}; known are {}",
