@@ -8,6 +8,7 @@ use super::ahead::{Ahead, Around};
 use super::book::Book;
 use super::history::History;
 use super::needs::Needs;
+use super::occupancy::Occupancy;
 use super::order::Turn;
 use super::orders::Orders;
 use super::swap::{self, Swapped};
@@ -27,6 +28,7 @@ pub struct Planner {
     book: Book,
     accounts: Accounts,
     waiting: Waiting,
+    occupancy: Occupancy,
     orders: Orders,
     ahead: Ahead,
     history: History,
@@ -89,8 +91,7 @@ impl Planner {
         self.history.tell(fleet, now_ms);
         self.accounts.count(fleet, &self.policy);
         for request in requests {
-            self.book.ask(request);
-            let needs = Needs::new(fleet, request);
+            let needs = self.ask(fleet, request);
             report.freed.merge(reserve::adopt(fleet, &needs));
             self.accounts.record(fleet, request, false);
             self.orders
@@ -132,8 +133,7 @@ impl Planner {
     /// Takes in what a workload has now, without deciding anything: for a new leader, before its first cycle, for every workload
     /// that is not pending.
     pub fn adopt(&mut self, fleet: &mut Fleet, request: &Request) {
-        self.book.ask(request);
-        let needs = Needs::new(fleet, request);
+        let needs = self.ask(fleet, request);
         reserve::adopt(fleet, &needs);
         self.accounts.record(fleet, request, false);
         let queue = self.accounts.queue(request);
@@ -246,7 +246,10 @@ impl Planner {
             && self
                 .ahead
                 .close(cycle.fleet, around, request, queue, strong);
-        let mut draft = draft::draft(cycle.fleet, &needs, hub_degraded, now_ms);
+        let mut draft = self
+            .occupancy
+            .draft(cycle.fleet, &needs)
+            .unwrap_or_else(|| draft::draft(cycle.fleet, &needs, hub_degraded, now_ms));
         if let Some(refusal) = &refusal {
             draft.refuse(&needs, refusal);
         }
@@ -357,6 +360,22 @@ impl Planner {
             }
         }
         swaps
+    }
+
+    /// Says beforehand what will arrive, instead of learning it: requests, and how many pods like theirs.
+    pub fn expect(&mut self, fleet: &mut Fleet, mix: &[(Request, u64)]) {
+        self.occupancy.know(fleet, mix);
+    }
+
+    /// Takes in what is asked.
+    fn ask<'a>(&mut self, fleet: &mut Fleet, request: &'a Request) -> Needs<'a> {
+        let new = self.book.get(&request.id).is_none();
+        self.book.ask(request);
+        let needs = Needs::new(fleet, request);
+        if new && !request.finished {
+            self.occupancy.learn(&needs);
+        }
+        needs
     }
 
     /// The orders of the queues, and everybody in them.

@@ -313,6 +313,7 @@ fn what_is_reserved_is_counted_once_whatever_the_member_allocates() {
             pod_set: Arc::from("main"),
             demand,
             pods,
+            devices: Vec::new(),
         };
         fleet.hold(
             &WorkloadId::from(id),
@@ -390,6 +391,7 @@ fn a_claim_that_pods_have_together_counts_once() {
         pod_set: Arc::from("main"),
         demand,
         pods: 3,
+        devices: Vec::new(),
     };
     fleet.hold(
         &WorkloadId::from("w"),
@@ -480,6 +482,7 @@ fn extended_resources_that_are_devices() {
         pod_set: Arc::from("main"),
         demand,
         pods: 1,
+        devices: Vec::new(),
     };
     by_claim.hold(
         &WorkloadId::from("w"),
@@ -504,6 +507,7 @@ fn extended_resources_that_are_devices() {
         pod_set: Arc::from("main"),
         demand,
         pods: 4,
+        devices: Vec::new(),
     };
     by_plugin.hold(
         &WorkloadId::from("w"),
@@ -530,6 +534,7 @@ fn classes_that_come_later_count_for_what_is_reserved_too() {
         pod_set: Arc::from("main"),
         demand,
         pods: 5,
+        devices: Vec::new(),
     };
     fleet.hold(
         &WorkloadId::from("w"),
@@ -771,7 +776,7 @@ proptest! {
             if naive(&devices, left, &more, &mut vec![false; devices.len()]) {
                 asks = more;
                 let demand = Arc::new(fleet.demand(&ResourceVector::new(), &[of(*class, *count)]));
-                let share = Share { node: NodeName::from("n"), pod_set: Arc::from("main"), demand, pods: 1 };
+                let share = Share { node: NodeName::from("n"), pod_set: Arc::from("main"), demand, pods: 1, devices: Vec::new() };
                 fleet.hold(&WorkloadId::from(format!("w{number}")), &TargetName::from("t"), 1, vec![share.clone()], vec![share]);
             }
         }
