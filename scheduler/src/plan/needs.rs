@@ -215,6 +215,11 @@ impl<'a> SetNeed<'a> {
         self.selects(node) && self.closed_by(node).is_none()
     }
 
+    /// Whether no limit keeps new pods away from any node.
+    pub(super) fn closed_nowhere(&self) -> bool {
+        self.closed.is_empty()
+    }
+
     /// The limit of the queue that keeps new pods away.
     pub(super) fn closed_by(&self, node: &Node) -> Option<&str> {
         if self.closed.is_empty() {
