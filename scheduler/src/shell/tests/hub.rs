@@ -125,6 +125,11 @@ impl World {
         self.settle();
     }
 
+    /// Everything that is on the hub.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Value> {
+        self.objects.values()
+    }
+
     pub(super) fn get(&self, kind: &str, key: &ObjectKey) -> Option<&Value> {
         self.objects.get(&(kind.to_owned(), key.clone()))
     }
