@@ -46,7 +46,7 @@ impl InLine {
 /// Reads what it takes; what one may not see is left out. `None`: it does not wait.
 pub(super) async fn of(hub: &Cluster, workload: &Workload) -> Result<Option<InLine>, Failure> {
     let status = workload.status.as_ref();
-    if !status.is_some_and(|status| status.state == WorkloadPhase::Pending) {
+    if status.is_none_or(|status| status.state != WorkloadPhase::Pending) {
         return Ok(None);
     }
     let queues: Option<Vec<Queue>> = seen(hub, &api::QUEUES).await?;

@@ -41,19 +41,16 @@ pub(crate) async fn run(session: &Session, args: args::WhatIf) -> Result<(), Fai
         changed = changed.change(&change).map_err(Failure::failed)?;
     }
     let (before, after) = (view.plan(), changed.plan());
-    match yaml {
-        Some(yaml) => output::structured(&answer(&before, &after), yaml),
-        None => {
-            let said: Vec<String> = words(&args.changes);
-            let asked = text::Asked {
-                changes: &said,
-                view: &view,
-                before: &before,
-                after: &after,
-            };
-            output::data(&text::render(&asked, Timestamp::now(), Paint::stdout()))
-        }
+    if let Some(yaml) = yaml {
+        return output::structured(&answer(&before, &after), yaml);
     }
+    let asked = text::Asked {
+        changes: &words(&args.changes),
+        view: &view,
+        before: &before,
+        after: &after,
+    };
+    output::data(&text::render(&asked, Timestamp::now(), Paint::stdout()))
 }
 
 /// For machines: what differs, and what the queues are entitled to.
