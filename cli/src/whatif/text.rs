@@ -64,7 +64,12 @@ pub(super) fn render(asked: &Asked<'_>, now: Timestamp, paint: Paint) -> String 
         );
     }
     let same = asked.before.workloads.len() - all.len();
-    let _infallible = writeln!(out, "{} would stay as they are.", workloads(same));
+    let rest = if same == 1 {
+        "would stay as it is"
+    } else {
+        "would stay as they are"
+    };
+    let _infallible = writeln!(out, "{} {rest}.", workloads(same));
     let due = asked.before.workloads.iter().filter(|(id, standing)| {
         let request = asked.view.requests.get(id.as_str());
         request.is_some_and(|one| is_due(one, standing))
@@ -77,9 +82,9 @@ pub(super) fn render(asked: &Asked<'_>, now: Timestamp, paint: Paint) -> String 
             workloads(due)
         );
     }
-    out.push_str(
-        "This is the first step of a new leader; what gives way waits again afterwards.\n",
-    );
+    if otherwise.iter().any(|one| !one.after.leaves.is_empty()) {
+        out.push_str("What leaves goes back in line; where it starts next is not planned here.\n");
+    }
     out
 }
 
@@ -249,7 +254,7 @@ workloads:
             "east 2",
             "when Job/old has left",
             "leaves east (PreemptedByPriority)",
-            "1 workload would stay as they are.",
+            "1 workload would stay as it is.",
         ] {
             assert!(text.contains(part), "no {part:?} in\n{text}");
         }

@@ -484,3 +484,73 @@ fn damage_is_told_with_its_line() {
     let open = replay(&lines[..count - 1]).expect("whole so far");
     assert_eq!((open.different, open.end), (0, None));
 }
+
+/// A request in which every field says something.
+fn full() -> Request {
+    let json = serde_json::json!({
+        "id": "w", "kind": "Job", "namespace": "vision", "name": "train", "kinds": ["batch/v1/Job", "v1/Secret"],
+        "pod_sets": [{
+            "name": "main", "count": 4, "min_count": 2, "requests": {"cpu": 1500, "nvidia.com/gpu": 1},
+            "claims": [{
+                "name": "gpu", "shared": "vision/one",
+                "requests": [{"name": "r", "alternatives": [
+                    {"name": "a", "class": "gpu.example", "selectors": ["device.driver == \"x\""], "count": "All",
+                     "tolerations": [{"key": "k", "value": "v", "effect": "NoSchedule"}]},
+                    {"name": "b", "class": "gpu.example", "selectors": [], "count": {"Exact": 2}, "tolerations": []},
+                ]}],
+                "same": [{"attribute": "x/numa", "requests": ["r"]}],
+            }],
+            "node_selector": {"product": "H100"},
+            "affinity": {"nodeSelectorTerms": [{"matchExpressions": [{"key": "z", "operator": "In", "values": ["a"]}]}]},
+            "tolerations": [{"key": "t", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 30}],
+            "gateable": true,
+        }],
+        "strategy": "Divide", "gang_per_target": 2, "tiers": ["eu", "us"], "tolerations": [{"operator": "Exists"}],
+        "topology": {"level": "rack", "mode": "Preferred", "relax_after_ms": 60000},
+        "spread": [{"topologyKey": "zone", "minGroups": 2, "maxGroups": 3, "maxSkew": 1}],
+        "divide_by": "Weight", "weights": {"eu": 2}, "packing": "Spread", "queue": "vision", "priority": -5,
+        "submitted_ms": 1000, "waits_since_ms": 1500,
+        "failover": {"mode": "Overlap", "after_ms": 300_000, "fencer": true},
+        "current": [{"target": "eu", "epoch": 3, "counts": {"main": 4}, "nodes": [{"podSet": "main", "name": "n", "pods": 4}],
+            "domain": {"rack": "r"}, "evicting": true, "started": true, "healthy": true, "started_ms": 2000}],
+        "avoid": {"us": {"until_ms": 9, "message": "quota"}}, "epoch": 3, "preemptible": false, "min_runtime_ms": 7,
+        "checkpoint_ms": 8, "runtime_ms": 9, "suspended": true, "finished": true, "blocked": ["UnknownQueue", "no such queue"],
+    });
+    let request: Request = serde_json::from_value(json.clone()).expect("a request");
+    assert_eq!(
+        serde_json::to_value(&request).expect("JSON"),
+        json,
+        "no field is left out"
+    );
+    request
+}
+
+#[test]
+fn every_field_of_a_request_comes_back() {
+    let plain = Request {
+        id: WorkloadId::from("plain"),
+        ..Request::default()
+    };
+    let other = Request {
+        id: WorkloadId::from("other"),
+        ..full()
+    };
+    let asked = [full(), plain, other, full()];
+    let plan = |now_ms| Step::Plan {
+        requests: asked.to_vec(),
+        now_ms,
+        made: super::Made::default(),
+    };
+    let lines = encode(vec![plan(1), plan(2)]);
+    let mut decoder = super::Decoder::new();
+    let steps = lines
+        .iter()
+        .map(|line| decoder.line(line).expect("a good line"));
+    let steps: Vec<Step> = steps.flatten().collect();
+    assert_eq!(steps, [plan(1), plan(2)]);
+    assert!(
+        lines[2].len() < 200,
+        "the second time nothing is new: {}",
+        lines[2]
+    );
+}

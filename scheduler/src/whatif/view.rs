@@ -49,6 +49,9 @@ impl View {
             decisions.extend(made.into_iter().map(|one| (one.id.clone(), one)));
             // Who has a place, or has just lost it, waits for what happens then.
             ids = core.wake(&report.freed);
+            // No time passes, so only what is due already rings.
+            let due = report.wake_ms.iter().filter(|(_, at)| **at <= self.now_ms);
+            ids.extend(due.map(|(id, _)| id.clone()));
             ids.retain(|id| {
                 decisions
                     .get(id)

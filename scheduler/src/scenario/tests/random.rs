@@ -136,6 +136,37 @@ proptest! {
     }
 
     #[test]
+    fn any_text_is_answered_with_lines(
+        place in 0..1000_usize,
+        cut in 0..12_usize,
+        put in "[ -~\n]{0,6}",
+    ) {
+        let mut letters: Vec<char> = SMALL.chars().collect();
+        let at = place % letters.len();
+        let end = (at + cut).min(letters.len());
+        letters.splice(at..end, put.chars());
+        let text: String = letters.into_iter().collect();
+        let lines = text.lines().count() as u64 + 1;
+        match parse("any.yaml", &text) {
+            Ok(scenario) => {
+                let outcome = simulate(&scenario, &mut || 0);
+                prop_assert!(outcome.is_ok(), "{outcome:?}\n{text}");
+            }
+            Err(problems) => {
+                prop_assert!(!problems.list.is_empty());
+                for problem in &problems.list {
+                    prop_assert!((1..=lines).contains(&problem.line) && !problem.message.is_empty(), "{problem:?}\n{text}");
+                }
+            }
+        }
+    }
+}
+
+proptest! {
+    // Each plans the same run several times.
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 4, ..ProptestConfig::default() })]
+
+    #[test]
     fn any_run_is_recorded_and_had_again(
         jobs in jobs(),
         nodes in (1..5_usize, 0..3_usize),
@@ -187,32 +218,6 @@ proptest! {
             let placed = outcome.rounds[0].placed.get(name);
             let pods: i64 = placed.into_iter().flatten().map(|place| place.count).sum();
             prop_assert_eq!(standing.places.values().sum::<i64>(), pods, "{} with {}\n{}", name, asked, text);
-        }
-    }
-
-    #[test]
-    fn any_text_is_answered_with_lines(
-        place in 0..1000_usize,
-        cut in 0..12_usize,
-        put in "[ -~\n]{0,6}",
-    ) {
-        let mut letters: Vec<char> = SMALL.chars().collect();
-        let at = place % letters.len();
-        let end = (at + cut).min(letters.len());
-        letters.splice(at..end, put.chars());
-        let text: String = letters.into_iter().collect();
-        let lines = text.lines().count() as u64 + 1;
-        match parse("any.yaml", &text) {
-            Ok(scenario) => {
-                let outcome = simulate(&scenario, &mut || 0);
-                prop_assert!(outcome.is_ok(), "{outcome:?}\n{text}");
-            }
-            Err(problems) => {
-                prop_assert!(!problems.list.is_empty());
-                for problem in &problems.list {
-                    prop_assert!((1..=lines).contains(&problem.line) && !problem.message.is_empty(), "{problem:?}\n{text}");
-                }
-            }
         }
     }
 }

@@ -294,6 +294,7 @@ impl World {
                 }
                 body["metadata"]["uid"] = format!("uid-{version}").into();
                 body["metadata"]["generation"] = 1.into();
+                body["metadata"]["creationTimestamp"] = "2023-11-14T22:13:20Z".into();
                 body
             }
             Verb::Patch(operations) => {
