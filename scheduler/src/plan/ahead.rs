@@ -436,6 +436,7 @@ impl Ahead {
                 pod_set: "".into(),
                 demand: std::sync::Arc::new(fleet.demand(&vector, &[])),
                 pods: 1,
+                devices: Vec::new(),
             };
             by_target.entry(target).or_default().push(share);
         }

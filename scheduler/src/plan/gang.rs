@@ -19,6 +19,8 @@ pub(super) struct Added {
     pub(super) picks: Vec<Pick>,
     /// Level at which the gang is held together.
     pub(super) level: Level,
+    /// Number of the device on which its share of one sits, where that was chosen.
+    pub(super) device: Option<u16>,
 }
 
 /// Labels that all nodes must have, or must not have at all: the domain of what already runs.
@@ -153,6 +155,7 @@ fn whole(fleet: &Fleet, needs: &Needs<'_>, ask: &Ask<'_>, tier: &[TargetName]) -
                     counts: ask.wants.clone(),
                     picks,
                     level: level.clone(),
+                    device: None,
                 });
             }
         }
@@ -209,6 +212,7 @@ fn over_several(
             counts,
             picks,
             level: Level::Target,
+            device: None,
         })
     });
     added.collect()
@@ -314,6 +318,7 @@ fn partial(fleet: &Fleet, needs: &Needs<'_>, ask: &Ask<'_>, tier: &[TargetName])
                         counts,
                         picks,
                         level: level.clone(),
+                        device: None,
                     },
                 ));
             }

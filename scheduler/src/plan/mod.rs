@@ -11,6 +11,8 @@
 mod accounts;
 mod ahead;
 mod book;
+mod closed;
+mod consumed;
 mod decision;
 mod devices;
 mod divide;
@@ -22,6 +24,7 @@ mod give_way;
 mod history;
 mod moves;
 mod needs;
+mod occupancy;
 pub mod order;
 mod orders;
 mod pick;

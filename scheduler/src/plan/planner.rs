@@ -8,6 +8,7 @@ use super::ahead::{Ahead, Around};
 use super::book::Book;
 use super::history::History;
 use super::needs::Needs;
+use super::occupancy::Occupancy;
 use super::order::Turn;
 use super::orders::Orders;
 use super::swap::{self, Swapped};
@@ -27,6 +28,7 @@ pub struct Planner {
     book: Book,
     accounts: Accounts,
     waiting: Waiting,
+    occupancy: Occupancy,
     orders: Orders,
     ahead: Ahead,
     history: History,
@@ -87,9 +89,9 @@ impl Planner {
             ..Report::default()
         };
         self.history.tell(fleet, now_ms);
+        self.accounts.count(fleet, &self.policy);
         for request in requests {
-            self.book.ask(request);
-            let needs = Needs::new(fleet, request);
+            let needs = self.ask(fleet, request);
             report.freed.merge(reserve::adopt(fleet, &needs));
             self.accounts.record(fleet, request, false);
             self.orders
@@ -101,7 +103,7 @@ impl Planner {
         running.sort_by(|a, b| turn(a).cmp(&turn(b)));
         let swaps = self.swap(fleet, &running, now_ms, &mut report.freed);
         self.accounts.shares.advance(now_ms);
-        self.accounts.divide(fleet, &self.policy);
+        self.accounts.shares.divide();
         self.advance_orders(now_ms);
         let mut cycle = Cycle {
             fleet,
@@ -131,8 +133,7 @@ impl Planner {
     /// Takes in what a workload has now, without deciding anything: for a new leader, before its first cycle, for every workload
     /// that is not pending.
     pub fn adopt(&mut self, fleet: &mut Fleet, request: &Request) {
-        self.book.ask(request);
-        let needs = Needs::new(fleet, request);
+        let needs = self.ask(fleet, request);
         reserve::adopt(fleet, &needs);
         self.accounts.record(fleet, request, false);
         let queue = self.accounts.queue(request);
@@ -234,7 +235,11 @@ impl Planner {
         let (now_ms, hub_degraded) = (cycle.now_ms, cycle.report.hub_degraded);
         let swapped = cycle.swaps.remove(&request.id);
         let request = swapped.as_ref().map_or(request, |swapped| &swapped.request);
-        let needs = Needs::new(cycle.fleet, request);
+        let mut needs = Needs::new(cycle.fleet, request);
+        if refusal.is_none() {
+            // Else others of its queue may give way, and then nothing is closed.
+            needs.close(self.accounts.closed(cycle.fleet, request));
+        }
         let queue = self.accounts.queue(request);
         let around = Around {
             book: &self.book,
@@ -250,7 +255,10 @@ impl Planner {
             && self
                 .ahead
                 .close(cycle.fleet, around, request, queue, strong);
-        let mut draft = draft::draft(cycle.fleet, &needs, hub_degraded, now_ms);
+        let mut draft = self
+            .occupancy
+            .draft(cycle.fleet, &needs)
+            .unwrap_or_else(|| draft::draft(cycle.fleet, &needs, hub_degraded, now_ms));
         if let Some(refusal) = &refusal {
             draft.refuse(&needs, refusal);
         }
@@ -361,6 +369,22 @@ impl Planner {
             }
         }
         swaps
+    }
+
+    /// Says beforehand what will arrive, instead of learning it: requests, and how many pods like theirs.
+    pub fn expect(&mut self, fleet: &mut Fleet, mix: &[(Request, u64)]) {
+        self.occupancy.know(fleet, mix);
+    }
+
+    /// Takes in what is asked.
+    fn ask<'a>(&mut self, fleet: &mut Fleet, request: &'a Request) -> Needs<'a> {
+        let new = self.book.get(&request.id).is_none();
+        self.book.ask(request);
+        let needs = Needs::new(fleet, request);
+        if new && !request.finished {
+            self.occupancy.learn(&needs);
+        }
+        needs
     }
 
     /// The orders of the queues, and everybody in them.

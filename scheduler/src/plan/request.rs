@@ -95,6 +95,8 @@ pub struct PodSetRequest {
     pub min_count: Option<i64>,
     /// What one pod asks, in base units; its slot on the node is added by the planner.
     pub requests: ResourceVector,
+    /// Thousandths of one `nvidia.com/gpu` that one pod asks beside `requests`: a time slice or an MPS share. 0: none.
+    pub gpu_share_milli: i64,
     /// Claims of one pod for devices (DRA). What they take of each class stands in `requests` too, where it can be told.
     pub claims: Vec<DeviceClaim>,
     /// `spec.nodeSelector` of the pods.

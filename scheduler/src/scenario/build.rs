@@ -200,6 +200,7 @@ fn pod_set(set: &super::PodSpec) -> PodSetRequest {
         count: set.count,
         min_count: set.min_count,
         requests: set.requests.clone(),
+        gpu_share_milli: 0,
         claims: Vec::new(),
         node_selector: set.selector.clone(),
         affinity: None,

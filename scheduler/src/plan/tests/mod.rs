@@ -2,6 +2,7 @@
 
 mod build;
 mod devices;
+mod fast;
 mod give_way;
 mod oracle;
 mod properties;
