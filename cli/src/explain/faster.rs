@@ -7,7 +7,7 @@ use placement_api::kinds::TopologyMode;
 use placement_api::quantity::{Quantity, ResourceVector};
 use scheduler::fleet::{TargetState, WorkloadId, is_extended};
 use scheduler::plan::Request;
-use scheduler::whatif::{Bound, By, Change, Outlook, View};
+use scheduler::whatif::{Bound, By, Change, Standing, View};
 use serde::Serialize;
 
 use crate::words;
@@ -27,20 +27,25 @@ pub(super) struct Hint {
     pub(super) helps: bool,
 }
 
-/// Everything that may help, tried. Empty where the workload is not planned, or does not wait.
-pub(super) fn hints(view: &View, id: &str, now: Timestamp) -> Vec<Hint> {
+/// Everything that may help, tried. Empty where the workload is not planned, or does not wait. `promised_ms` is what the scheduler has
+/// promised already; a planner that begins now may promise it to another.
+pub(super) fn hints(view: &View, id: &str, promised_ms: Option<i64>, now: Timestamp) -> Vec<Hint> {
     let Some(request) = view.requests.get(&WorkloadId::from(id)) else {
         return Vec::new();
     };
     let before = view.plan();
-    if before.workloads.get(id).is_none_or(|one| !one.waits()) {
+    let Some(was) = before.workloads.get(id).filter(|one| one.waits()) else {
         return Vec::new();
-    }
+    };
+    let was = Standing {
+        starts_ms: earlier(was.starts_ms, promised_ms),
+        ..was.clone()
+    };
     changes(view, request)
         .into_iter()
         .filter_map(|(words, change)| {
             let after = view.change(&change).ok()?.plan();
-            let (starts, helps) = starts(&before, &after, id, now)?;
+            let (starts, helps) = starts(&was, after.workloads.get(id)?, now);
             Some(Hint {
                 change: words,
                 starts,
@@ -157,23 +162,32 @@ fn dearest(request: &Request) -> Vec<(String, Quantity)> {
 }
 
 /// When it would start, and whether that is earlier.
-fn starts(before: &Outlook, after: &Outlook, id: &str, now: Timestamp) -> Option<(String, bool)> {
-    let (was, is) = (before.workloads.get(id)?, after.workloads.get(id)?);
+fn starts(was: &Standing, is: &Standing, now: Timestamp) -> (String, bool) {
     if !is.waits() {
         let places: Vec<&str> = is.places.keys().map(String::as_str).collect();
         let place = places.join(" and ");
         let gone = is.after.len();
         if gone == 0 {
-            return Some((format!("now, on {place}"), true));
+            return (format!("now, on {place}"), true);
         }
         let others = words::count(i64::try_from(gone).unwrap_or(i64::MAX), "workload");
-        return Some((format!("on {place}, when {others} gave way"), true));
+        return (format!("on {place}, when {others} gave way"), true);
     }
     match (was.starts_ms, is.starts_ms) {
-        (None, Some(start)) => Some((in_about(start, now), true)),
-        (Some(old), Some(new)) if new < old => Some((in_about(new, now), true)),
-        _ => Some(("no change".to_owned(), false)),
+        (None, Some(start)) => (in_about(start, now), true),
+        (Some(old), Some(new)) if new < old => (in_about(new, now), true),
+        _ if was.reason == is.reason => ("no change".to_owned(), false),
+        _ => {
+            let reason = is
+                .reason
+                .map_or_else(String::new, |one| format!(" ({one})"));
+            (format!("it waits{reason}"), false)
+        }
     }
+}
+
+fn earlier(one: Option<i64>, other: Option<i64>) -> Option<i64> {
+    one.into_iter().chain(other).min()
 }
 
 /// `in about 12m`.
@@ -207,7 +221,7 @@ workloads:
     fn what_helps_is_told_from_what_does_not() {
         let file = scenario::parse("x.yaml", FLEET).expect("a scenario");
         let view = scenario::view(&file);
-        let hints = hints(&view, "sweep", Timestamp::UNIX_EPOCH);
+        let hints = hints(&view, "sweep", None, Timestamp::UNIX_EPOCH);
         let told = |change: &str| {
             let found = hints.iter().find(|one| one.change == change);
             let found = found.unwrap_or_else(|| panic!("no {change:?} in {hints:?}"));
@@ -226,7 +240,7 @@ workloads:
         );
         // A rack is still too small.
         assert_eq!(told("another target like east"), ("no change", false));
-        assert!(super::hints(&view, "old", Timestamp::UNIX_EPOCH).is_empty());
-        assert!(super::hints(&view, "nobody", Timestamp::UNIX_EPOCH).is_empty());
+        assert!(super::hints(&view, "old", None, Timestamp::UNIX_EPOCH).is_empty());
+        assert!(super::hints(&view, "nobody", None, Timestamp::UNIX_EPOCH).is_empty());
     }
 }

@@ -47,7 +47,11 @@ pub(crate) async fn run(session: &Session, args: args::Explain) -> Result<(), Fa
     if args.faster {
         let id = facts.workload.metadata.name.clone().unwrap_or_default();
         let view = crate::whatif::read::view(&hub).await?;
-        facts.hints = Some(faster::hints(&view, &id, Timestamp::now()));
+        let status = facts.workload.status.as_ref();
+        let promised = status.and_then(|status| status.expected_start.as_ref());
+        let promised = promised.and_then(|text| text.parse::<Timestamp>().ok());
+        let promised_ms = promised.map(Timestamp::as_millisecond);
+        facts.hints = Some(faster::hints(&view, &id, promised_ms, Timestamp::now()));
     }
     match args.output {
         Some(Format::Json) => return structured(&hub, &facts, false).await,

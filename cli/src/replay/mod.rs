@@ -54,8 +54,7 @@ fn open(file: &Path) -> Result<BufReader<File>, Failure> {
 fn replay(name: &str, from: &mut impl BufRead) -> Result<Summary, Failure> {
     let mut replay = Replay::new();
     let mut bytes = Vec::new();
-    loop {
-        let number = replay.summary().lines + 1;
+    for number in 1_u64.. {
         let at = |message: &str| Failure::failed(format!("{name}: line {number}: {message}"));
         bytes.clear();
         let read = from

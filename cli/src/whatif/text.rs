@@ -69,7 +69,9 @@ pub(super) fn render(asked: &Asked<'_>, now: Timestamp, paint: Paint) -> String 
     } else {
         "would stay as they are"
     };
-    let _infallible = writeln!(out, "{} {rest}.", workloads(same));
+    if same > 0 {
+        let _infallible = writeln!(out, "{} {rest}.", workloads(same));
+    }
     let due = asked.before.workloads.iter().filter(|(id, standing)| {
         let request = asked.view.requests.get(id.as_str());
         request.is_some_and(|one| is_due(one, standing))

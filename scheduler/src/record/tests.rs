@@ -490,7 +490,7 @@ fn full() -> Request {
     let json = serde_json::json!({
         "id": "w", "kind": "Job", "namespace": "vision", "name": "train", "kinds": ["batch/v1/Job", "v1/Secret"],
         "pod_sets": [{
-            "name": "main", "count": 4, "min_count": 2, "requests": {"cpu": 1500, "nvidia.com/gpu": 1},
+            "name": "main", "count": 4, "min_count": 2, "requests": {"cpu": 1500, "nvidia.com/gpu": 1}, "gpu_share_milli": 250,
             "claims": [{
                 "name": "gpu", "shared": "vision/one",
                 "requests": [{"name": "r", "alternatives": [

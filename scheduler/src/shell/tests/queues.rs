@@ -97,9 +97,17 @@ fn a_promised_start_is_shown_until_it_starts() {
         job["metadata"]["annotations"] = json!({"inhaul.dev/expected-runtime": "10m"});
         job
     };
-    world.apply(lasting("runs", 8));
+    // Nodes are named, so that it is known what is free when somebody ends.
+    world.apply(json!({
+        "apiVersion": "inhaul.dev/v1alpha1", "kind": "Placement", "metadata": {"name": "p"},
+        "spec": {"topology": {"level": "kubernetes.io/hostname", "mode": "Required"}},
+    }));
+    for name in ["runs", "stays"] {
+        world.apply(lasting(name, 4));
+        let name = workload(&known::JOB, name).name;
+        world.report("eu", &name, "Healthy", &json!({}));
+    }
     let runs = workload(&known::JOB, "runs");
-    world.report("eu", &runs.name, "Healthy", &json!({}));
     world.apply(lasting("waits", 4));
     world.apply(lasting("behind", 4));
     let start = |world: &World, name: &str| {
@@ -118,7 +126,7 @@ fn a_promised_start_is_shown_until_it_starts() {
         "eu",
         &runs.name,
         "Succeeded",
-        &json!({"rootStatus": {"succeeded": 8}}),
+        &json!({"rootStatus": {"succeeded": 4}}),
     );
     world.wait(2 * SECOND);
     assert_eq!(start(&world, "waits"), "");
