@@ -156,6 +156,20 @@ impl Planner {
         self.ahead.start_ms(id)
     }
 
+    /// Those who wait in one queue in the order in which they are looked at.
+    pub fn line<'a>(&self, mut waiting: Vec<&'a Request>) -> Vec<&'a Request> {
+        let key = |request: &Request| -> (Reverse<i32>, Option<Turn>) {
+            (Reverse(request.priority), self.orders.turn(&request.id))
+        };
+        waiting.sort_by(|a, b| key(a).cmp(&key(b)).then_with(|| turn(a).cmp(&turn(b))));
+        waiting
+    }
+
+    /// Who is promised a start, and when (ms since 1970): at most one of each queue.
+    pub fn promises(&self) -> BTreeMap<WorkloadId, i64> {
+        self.ahead.starts().collect()
+    }
+
     /// Forgets a workload that is gone, is going, or has finished.
     pub fn forget(&mut self, id: &WorkloadId) {
         self.waiting.forget(id);
@@ -168,13 +182,8 @@ impl Planner {
     /// Starts what waits: always the head of the queue with the strongest claim.
     fn start(&mut self, cycle: &mut Cycle<'_>, pending: &[&Request]) {
         let mut lines: BTreeMap<QueueId, VecDeque<&Request>> = BTreeMap::new();
-        let mut sorted = pending.to_vec();
         // In its own order inside a queue; between queues the strongest claim decides.
-        let key = |request: &Request| -> (Reverse<i32>, Option<Turn>) {
-            (Reverse(request.priority), self.orders.turn(&request.id))
-        };
-        sorted.sort_by(|a, b| key(a).cmp(&key(b)).then_with(|| turn(a).cmp(&turn(b))));
-        for request in sorted {
+        for request in self.line(pending.to_vec()) {
             let queue = self.accounts.queue(request);
             lines.entry(queue).or_default().push_back(request);
         }
