@@ -12,8 +12,10 @@
 mod amounts;
 pub(crate) mod devices;
 mod event;
+mod fractions;
 mod hold;
 mod ids;
+mod index;
 mod inventory;
 mod rates;
 mod target;
@@ -21,6 +23,7 @@ mod topology;
 mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use placement_api::devices::DeviceClaim;
 use placement_api::quantity::ResourceVector;
@@ -28,12 +31,14 @@ use placement_api::selector::{LabelSelector, Labels};
 use placement_api::toleration::Taint;
 
 pub use amounts::{Amounts, Demand, Resources, is_extended};
-pub(crate) use amounts::{CPU_TIME, UNLIMITED};
+pub(crate) use amounts::{CPU_TIME, MEMORY_BYTES, UNLIMITED};
 use devices::Catalog;
 pub use devices::DeviceNeed;
+pub(crate) use devices::Physical;
 pub use event::Event;
 pub use hold::Share;
 pub use ids::{NodeName, TargetName, WorkloadId};
+pub(crate) use index::{Index, Kind, Slot, State};
 pub use rates::Rates;
 pub use target::{Node, PRODUCT_LABELS, Target, TargetState};
 pub(crate) use topology::NOWHERE;
@@ -47,6 +52,8 @@ pub const DEFAULT_LEVELS: [&str; 4] = [
     "topology.kubernetes.io/rack",
     "nvidia.com/gpu.clique",
 ];
+/// The device of which pods may ask shares.
+pub(crate) const SHARED_DEVICE: &str = "nvidia.com/gpu";
 /// The last level: one node.
 pub const HOSTNAME: &str = "kubernetes.io/hostname";
 
@@ -60,10 +67,14 @@ pub struct Fleet {
     /// Targets of which something is said.
     rated: BTreeSet<TargetName>,
     levels: Vec<String>,
+    /// Targets that are lost.
+    lost: usize,
     resources: Resources,
     devices: Catalog,
     /// Targets on which a workload has something reserved.
     holders: BTreeMap<WorkloadId, BTreeSet<TargetName>>,
+    /// Nodes by what is free on them.
+    index: Index,
     /// Nodes that have failed since somebody asked.
     failures: BTreeSet<(TargetName, NodeName)>,
     /// Grows whenever what there is to divide may have changed.
@@ -78,9 +89,11 @@ impl Default for Fleet {
             location_rates: BTreeMap::new(),
             rated: BTreeSet::new(),
             levels: DEFAULT_LEVELS.map(str::to_owned).to_vec(),
+            lost: 0,
             resources: Resources::default(),
             devices: Catalog::default(),
             holders: BTreeMap::new(),
+            index: Index::default(),
             failures: BTreeSet::new(),
             shape: 0,
         }
@@ -105,6 +118,8 @@ impl Fleet {
     ) -> Event {
         let target = self.targets.entry(name.clone()).or_default();
         let same = target.labels == labels && target.taints == taints && target.state == state;
+        let lost = |state: TargetState| usize::from(state == TargetState::Lost);
+        self.lost = self.lost - lost(target.state) + lost(state);
         target.labels = labels;
         target.taints = taints;
         target.state = state;
@@ -114,7 +129,18 @@ impl Fleet {
         }
         self.settle_rates(name);
         self.shape += 1;
+        self.index.touch(name, None);
         Event::target(name)
+    }
+
+    /// What was said of a target by [`Self::set_rates`].
+    pub(crate) fn said_of(&self, name: &TargetName) -> Option<&Rates> {
+        self.targets.get(name).map(|target| &target.own_rates)
+    }
+
+    /// What was said by [`Self::set_location_rates`].
+    pub(crate) fn said_of_locations(&self) -> &BTreeMap<String, Rates> {
+        &self.location_rates
     }
 
     /// What the platform owner says of a target that is known. Nobody waits for a price, and nobody moves for one.
@@ -146,6 +172,8 @@ impl Fleet {
         for id in target.holds.keys() {
             self.forget_holder(id, name);
         }
+        self.lost -= usize::from(target.state == TargetState::Lost);
+        self.index.touch(name, None);
         Event::target(name)
     }
 
@@ -156,6 +184,7 @@ impl Fleet {
         }
         self.locations = locations;
         self.settle_all_rates();
+        self.index.forget_orders();
         Event::everything()
     }
 
@@ -178,6 +207,22 @@ impl Fleet {
     /// Whether anything is said of costs, carbon or data.
     pub fn is_rated(&self) -> bool {
         !self.rated.is_empty()
+    }
+
+    /// The nodes by what is free on them, as they are now.
+    pub(crate) fn index(&mut self) -> &Index {
+        self.index.sync(&self.targets, &self.resources);
+        &self.index
+    }
+
+    /// The index as it was when [`Self::index`] was last asked.
+    pub(crate) fn indexed(&self) -> &Index {
+        &self.index
+    }
+
+    /// How many targets there are.
+    pub fn target_count(&self) -> usize {
+        self.targets.len()
     }
 
     /// All targets, by name.
@@ -242,18 +287,44 @@ impl Fleet {
 
     /// What one pod with these requests and claims for devices asks, by number.
     pub fn demand(&mut self, requests: &ResourceVector, claims: &[DeviceClaim]) -> Demand {
+        let devices = self.device_need(requests, claims);
+        self.resources.demand(requests).with_devices(devices)
+    }
+
+    /// What one pod needs of devices of drivers; `None`: nothing.
+    pub(crate) fn device_need(
+        &mut self,
+        requests: &ResourceVector,
+        claims: &[DeviceClaim],
+    ) -> Option<Arc<DeviceNeed>> {
         let amounts: Vec<(String, i64)> = requests
             .iter()
             .filter(|(_, amount)| *amount > 0)
             .map(|(name, amount)| (name.to_owned(), amount))
             .collect();
-        let devices = self.devices.need(claims, &amounts);
-        self.resources.demand(requests).with_devices(devices)
+        self.devices.need(claims, &amounts)
+    }
+
+    /// The same with so many thousandths of one `nvidia.com/gpu`.
+    pub(crate) fn demand_with_share(
+        &mut self,
+        requests: &ResourceVector,
+        claims: &[DeviceClaim],
+        share_milli: i64,
+    ) -> Demand {
+        let demand = self.demand(requests, claims);
+        if share_milli <= 0 {
+            return demand;
+        }
+        demand.with_share(self.resources.number(SHARED_DEVICE), share_milli)
     }
 
     /// Whether most targets (at least two and more than half) were lost within [`MASS_LOSS_WINDOW_MS`]: then the fault is
     /// the hub's and nothing may move.
     pub fn hub_degraded(&self) -> bool {
+        if self.lost < 2 {
+            return false;
+        }
         let known = self
             .targets
             .values()

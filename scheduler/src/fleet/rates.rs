@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use placement_api::quantity::{Quantity, ResourceList, ResourceVector};
 use placement_api::resources::{CPU, MEMORY};
+use serde::{Deserialize, Serialize};
 
 /// Bytes that one price of memory or storage is for.
 const GIB: i128 = 1 << 30;
@@ -11,7 +12,8 @@ const GIB: i128 = 1 << 30;
 const CORE: i128 = 1000;
 
 /// Numbers of a target, or of the targets of a Location. `Default`: nothing is said, which counts as 0.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Rates {
     /// Price of an hour in millionths of the fleet's currency: of one CPU, of one GiB of memory or storage, of one device.
     pub cost: BTreeMap<String, i64>,

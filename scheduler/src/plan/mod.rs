@@ -11,6 +11,8 @@
 mod accounts;
 mod ahead;
 mod book;
+mod closed;
+mod consumed;
 mod decision;
 mod defrag;
 mod devices;
@@ -24,6 +26,7 @@ mod history;
 mod kept;
 mod moves;
 mod needs;
+mod occupancy;
 pub mod order;
 mod orders;
 mod pick;

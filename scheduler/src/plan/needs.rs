@@ -6,6 +6,7 @@ use std::sync::Arc;
 use placement_api::kinds::{NodeShare, Packing, Strategy};
 use placement_api::toleration::{BLOCKING, Taint, TaintEffect, Toleration, tolerates};
 
+use super::closed::Closed;
 use super::history::WORST;
 use super::{PodSetRequest, Request};
 use crate::fleet::{
@@ -41,6 +42,7 @@ pub(super) struct SetNeed<'a> {
     /// Resource that its fit is measured by: its first device, else CPU.
     pub(super) main: usize,
     tolerations: Vec<Toleration>,
+    closed: Arc<Closed>,
 }
 
 impl<'a> Needs<'a> {
@@ -57,6 +59,7 @@ impl<'a> Needs<'a> {
             .any(|one| !is_target_label(fleet, &one.topology_key));
         let matters = devices || request.topology.is_some() || by_node_label;
         let gateable = sets.iter().all(|set| set.set.gateable);
+        let shares = sets.iter().any(|set| set.demand.share().is_some());
         let default = if devices {
             Packing::Pack
         } else {
@@ -64,12 +67,21 @@ impl<'a> Needs<'a> {
         };
         Self {
             request,
-            named: matters && gateable && !sets.is_empty(),
+            // Of shares only what is named is known.
+            named: matters && (gateable || shares) && !sets.is_empty(),
             packing: request.packing.unwrap_or(default),
             weight_keys: weight_keys(fleet, request),
             rated: fleet.is_rated(),
             neighbours: BTreeMap::new(),
             sets,
+        }
+    }
+
+    /// Keeps what is new away from these nodes.
+    pub(super) fn close(&mut self, closed: Closed) {
+        let closed = Arc::new(closed);
+        for set in &mut self.sets {
+            set.closed = Arc::clone(&closed);
         }
     }
 
@@ -114,11 +126,12 @@ impl<'a> Needs<'a> {
 
 impl<'a> SetNeed<'a> {
     fn new(fleet: &mut Fleet, request: &Request, set: &'a PodSetRequest) -> Self {
-        let demand = fleet.demand(&set.requests, &set.claims);
+        let demand = fleet.demand_with_share(&set.requests, &set.claims, set.gpu_share_milli);
         let resources = fleet.resources();
         let devices: Vec<usize> = demand
             .iter()
             .map(|(number, _)| number)
+            .chain(demand.share().map(|(number, _)| number))
             .filter(|number| is_extended(resources.name(*number)))
             .collect();
         Self {
@@ -133,7 +146,13 @@ impl<'a> SetNeed<'a> {
                 .chain(&request.tolerations)
                 .cloned()
                 .collect(),
+            closed: Arc::default(),
         }
+    }
+
+    /// Tolerations of the pods and of the request.
+    pub(super) fn tolerations(&self) -> &[Toleration] {
+        &self.tolerations
     }
 
     /// Whether it asks for devices, by resource or by claim.
@@ -143,7 +162,7 @@ impl<'a> SetNeed<'a> {
 
     /// Pods of this role that a node takes now.
     pub(super) fn copies(&self, node: &Node) -> i64 {
-        self.copies_by(node, |free| self.demand.copies_in(free))
+        self.copies_by(node, |_| node.copies(&self.demand))
     }
 
     fn copies_by(&self, node: &Node, count: impl FnOnce(&Amounts) -> i64) -> i64 {
@@ -151,7 +170,7 @@ impl<'a> SetNeed<'a> {
             return 0;
         }
         let copies = count(&node.free).min(MOST_COPIES);
-        if copies > 0 && self.tainted(node).is_none() && self.selects(node) {
+        if copies > 0 && self.tainted(node).is_none() && self.may_use(node) {
             copies
         } else {
             0
@@ -195,6 +214,24 @@ impl<'a> SetNeed<'a> {
                 .affinity
                 .as_ref()
                 .is_none_or(|affinity| affinity.matches(node.name().as_str(), &node.labels))
+    }
+
+    /// Whether new pods may be put on this node by their selector and affinity and by the limits of their queue.
+    pub(super) fn may_use(&self, node: &Node) -> bool {
+        self.selects(node) && self.closed_by(node).is_none()
+    }
+
+    /// Whether no limit keeps new pods away from any node.
+    pub(super) fn closed_nowhere(&self) -> bool {
+        self.closed.is_empty()
+    }
+
+    /// The limit of the queue that keeps new pods away.
+    pub(super) fn closed_by(&self, node: &Node) -> Option<&str> {
+        if self.closed.is_empty() {
+            return None;
+        }
+        self.closed.on(node)
     }
 
     /// The taint that keeps the pods away.

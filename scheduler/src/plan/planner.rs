@@ -10,6 +10,7 @@ use super::defrag::Defrag;
 use super::history::History;
 use super::kept::Kept;
 use super::needs::Needs;
+use super::occupancy::Occupancy;
 use super::order::Turn;
 use super::orders::Orders;
 use super::swap::{self, Swapped};
@@ -30,6 +31,7 @@ pub struct Planner {
     book: Book,
     accounts: Accounts,
     waiting: Waiting,
+    occupancy: Occupancy,
     orders: Orders,
     ahead: Ahead,
     kept: Kept,
@@ -92,9 +94,9 @@ impl Planner {
             ..Report::default()
         };
         self.history.tell(fleet, now_ms);
+        self.accounts.count(fleet, &self.policy);
         for request in requests {
-            self.book.ask(request);
-            let needs = Needs::new(fleet, request);
+            let needs = self.ask(fleet, request);
             report.freed.merge(reserve::adopt(fleet, &needs));
             self.accounts.record(fleet, request, false);
             self.orders
@@ -109,7 +111,7 @@ impl Planner {
         let opened = self.kept.renew_all(fleet, &self.book, now_ms);
         report.freed.merge(opened);
         self.accounts.shares.advance(now_ms);
-        self.accounts.divide(fleet, &self.policy);
+        self.accounts.shares.divide();
         self.advance_orders(now_ms);
         let mut cycle = Cycle {
             fleet,
@@ -139,8 +141,7 @@ impl Planner {
     /// Takes in what a workload has now, without deciding anything: for a new leader, before its first cycle, for every workload
     /// that is not pending.
     pub fn adopt(&mut self, fleet: &mut Fleet, request: &Request) {
-        self.book.ask(request);
-        let needs = Needs::new(fleet, request);
+        let needs = self.ask(fleet, request);
         reserve::adopt(fleet, &needs);
         self.accounts.record(fleet, request, false);
         let queue = self.accounts.queue(request);
@@ -169,6 +170,20 @@ impl Planner {
         self.ahead.start_ms(id)
     }
 
+    /// Those who wait in one queue in the order in which they are looked at.
+    pub fn line<'a>(&self, mut waiting: Vec<&'a Request>) -> Vec<&'a Request> {
+        let key = |request: &Request| -> (Reverse<i32>, Option<Turn>) {
+            (Reverse(request.priority), self.orders.turn(&request.id))
+        };
+        waiting.sort_by(|a, b| key(a).cmp(&key(b)).then_with(|| turn(a).cmp(&turn(b))));
+        waiting
+    }
+
+    /// Who is promised a start, and when (ms since 1970): at most one of each queue.
+    pub fn promises(&self) -> BTreeMap<WorkloadId, i64> {
+        self.ahead.starts().collect()
+    }
+
     /// Forgets a workload that is gone, is going, or has finished.
     pub fn forget(&mut self, id: &WorkloadId) {
         self.waiting.forget(id);
@@ -182,13 +197,8 @@ impl Planner {
     /// Starts what waits: always the head of the queue with the strongest claim.
     fn start(&mut self, cycle: &mut Cycle<'_>, pending: &[&Request]) {
         let mut lines: BTreeMap<QueueId, VecDeque<&Request>> = BTreeMap::new();
-        let mut sorted = pending.to_vec();
         // In its own order inside a queue; between queues the strongest claim decides.
-        let key = |request: &Request| -> (Reverse<i32>, Option<Turn>) {
-            (Reverse(request.priority), self.orders.turn(&request.id))
-        };
-        sorted.sort_by(|a, b| key(a).cmp(&key(b)).then_with(|| turn(a).cmp(&turn(b))));
-        for request in sorted {
+        for request in self.line(pending.to_vec()) {
             let queue = self.accounts.queue(request);
             lines.entry(queue).or_default().push_back(request);
         }
@@ -244,6 +254,10 @@ impl Planner {
         if request.scoring.names(Dimension::BlastRadius) {
             needs.neighbours = self.book.neighbours(request);
         }
+        if refusal.is_none() {
+            // Else others of its queue may give way, and then nothing is closed.
+            needs.close(self.accounts.closed(cycle.fleet, request));
+        }
         let queue = self.accounts.queue(request);
         let around = Around {
             book: &self.book,
@@ -264,7 +278,10 @@ impl Planner {
             && self
                 .ahead
                 .close(cycle.fleet, around, request, queue, strong);
-        let mut draft = draft::draft(cycle.fleet, &needs, hub_degraded, now_ms);
+        let mut draft = self
+            .occupancy
+            .draft(cycle.fleet, &needs)
+            .unwrap_or_else(|| draft::draft(cycle.fleet, &needs, hub_degraded, now_ms));
         if let Some(refusal) = &refusal {
             draft.refuse(&needs, refusal);
         }
@@ -412,6 +429,22 @@ impl Planner {
             }
         }
         swaps
+    }
+
+    /// Says beforehand what will arrive, instead of learning it: requests, and how many pods like theirs.
+    pub fn expect(&mut self, fleet: &mut Fleet, mix: &[(Request, u64)]) {
+        self.occupancy.know(fleet, mix);
+    }
+
+    /// Takes in what is asked.
+    fn ask<'a>(&mut self, fleet: &mut Fleet, request: &'a Request) -> Needs<'a> {
+        let new = self.book.get(&request.id).is_none();
+        self.book.ask(request);
+        let needs = Needs::new(fleet, request);
+        if new && !request.finished {
+            self.occupancy.learn(&needs);
+        }
+        needs
     }
 
     /// The orders of the queues, and everybody in them.

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 /// Most that a weight may be.
 const MOST: u32 = 1_000_000;
 
 /// Something that speaks for one place rather than another. The order is that in which they count where a Placement says nothing; only
 /// `BlastRadius` counts nowhere but where it is named.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Dimension {
     /// How wide the domain is that holds the pods together, in levels.
     Topology,
@@ -39,7 +41,8 @@ impl Dimension {
 }
 
 /// The tiers of a Placement. `Default`: none, so that the documented order holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Scoring {
     tiers: Vec<Vec<(Dimension, u32)>>,
 }

@@ -25,6 +25,7 @@ pub(super) fn put(fleet: &mut Fleet, id: &WorkloadId, room: &Room<Place>) -> Vec
             pod_set: "".into(),
             demand: Arc::new(fleet.demand(&vector, &[])),
             pods: 1,
+            devices: Vec::new(),
         };
         by_target.entry(target).or_default().push(share);
     }

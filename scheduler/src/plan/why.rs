@@ -166,8 +166,18 @@ fn shortfall(fleet: &Fleet, needs: &Needs<'_>, target: &Target, draft: &Draft) -
     let worst = sets
         .filter_map(|(need, want)| set_shortfall(fleet, need, target, *want))
         .max_by_key(|short| short.reason);
-    if worst.is_some() || needs.sets.is_empty() {
-        return worst;
+    if let Some(mut worst) = worst {
+        if worst.reason == Reason::InsufficientCapacity {
+            // Fewer pods of one role may do, if the others find room.
+            let sets = needs.sets.iter().zip(wants).filter(|(_, want)| **want > 0);
+            worst
+                .lacks
+                .extend(sets.flat_map(|(need, _)| lacking(fleet, need, target)));
+        }
+        return Some(worst);
+    }
+    if needs.sets.is_empty() {
+        return None;
     }
     let lacks = needs
         .sets
@@ -374,9 +384,26 @@ fn set_shortfall(fleet: &Fleet, need: &SetNeed<'_>, target: &Target, want: i64) 
             ),
         );
     }
-    let usable: Vec<_> = open.iter().filter(|node| node.unusable.is_none()).collect();
+    let within: Vec<_> = open
+        .iter()
+        .filter(|node| need.closed_by(node).is_none())
+        .collect();
+    if let (true, Some(why)) = (
+        within.is_empty(),
+        open.iter().find_map(|node| need.closed_by(node)),
+    ) {
+        return Some(Short {
+            reason: Reason::QueueLimit,
+            message: why.to_owned(),
+            lacks: need.devices.iter().copied().collect(),
+        });
+    }
+    let usable: Vec<_> = within
+        .iter()
+        .filter(|node| node.unusable.is_none())
+        .collect();
     if usable.is_empty() {
-        let why = open
+        let why = within
             .iter()
             .find_map(|node| node.unusable.as_deref())
             .unwrap_or("unusable");
@@ -388,6 +415,21 @@ fn set_shortfall(fleet: &Fleet, need: &SetNeed<'_>, target: &Target, want: i64) 
     let room: i64 = nodes.iter().map(|node| need.copies(node)).sum();
     if room >= want {
         return None;
+    }
+    let closed = open.iter().filter(|node| need.closed_by(node).is_some());
+    let usable_there = closed.filter(|node| node.unusable.is_none());
+    let beyond: i64 = usable_there
+        .clone()
+        .map(|node| need.demand.copies_in(&node.free).max(0))
+        .sum();
+    if let Some(why) = usable_there.clone().find_map(|node| need.closed_by(node))
+        && room + beyond >= want
+    {
+        return Some(Short {
+            reason: Reason::QueueLimit,
+            message: why.to_owned(),
+            lacks: lacking(fleet, need, target),
+        });
     }
     let free: i64 = usable
         .iter()
@@ -427,7 +469,7 @@ fn set_shortfall(fleet: &Fleet, need: &SetNeed<'_>, target: &Target, want: i64) 
 /// Resources of which more on some node would give room for more pods.
 fn lacking(fleet: &Fleet, need: &SetNeed<'_>, target: &Target) -> BTreeSet<usize> {
     let open = target.node_list().iter().filter(|node| {
-        node.unusable.is_none() && need.tainted(node).is_none() && need.selects(node)
+        node.unusable.is_none() && need.tainted(node).is_none() && need.may_use(node)
     });
     open.map(|node| need.demand.scarcest_in(&node.free))
         .chain(devices::resources(fleet, need))

@@ -64,9 +64,9 @@ impl Model {
         let usable: BTreeMap<_, _> = usable
             .filter_map(|(name, record)| Some((name.clone(), record.selector.clone()?)))
             .collect();
-        let event = self.fleet.set_locations(usable);
+        let event = self.core.set_locations(usable);
         let rates = self.config.locations.iter();
-        self.fleet.set_location_rates(
+        self.core.set_location_rates(
             rates
                 .map(|(name, record)| (name.clone(), record.rates.clone()))
                 .collect(),

@@ -5,6 +5,7 @@ mod fairness;
 mod jct;
 mod openb;
 mod place;
+mod plan;
 mod pooling;
 mod promises;
 mod table;
@@ -26,6 +27,8 @@ pub enum Bench {
     Promises(table::ReplayArgs),
     /// Occupancy: the openb lists of a production fleet, against FGD and other packers.
     Openb(openb::OpenbArgs),
+    /// Decisions per second on large fleets, without any writing.
+    Plan(plan::PlanArgs),
 }
 
 /// Runs a bench.
@@ -36,6 +39,7 @@ pub fn run(bench: Bench) -> Result<()> {
         Bench::Pooling(args) => pooling::run(&args),
         Bench::Promises(args) => promises::run(&args),
         Bench::Openb(args) => openb::run(&args),
+        Bench::Plan(args) => plan::run(&args),
         Bench::Place(args) => on_clusters(place::run(args)),
     }
 }

@@ -243,14 +243,31 @@ fn a_target_without_the_kind_is_never_chosen() {
 #[test]
 fn what_the_members_scheduler_cannot_bind_goes_elsewhere() {
     run(async {
-        let case = Case::new("unschedulable", json!({"strategy": "Gang"})).await?;
-        // A taint that a pod tolerates by name is seen by the inventory; an anti-affinity to pods of others is not.
+        // It would rather be in eu.
+        let locations = json!([{"name": "t-unschedulable-eu"}, {"name": "t-unschedulable-all"}]);
+        let case = Case::new(
+            "unschedulable",
+            json!({"strategy": "Gang", "locations": locations}),
+        )
+        .await?;
+        for (name, selector) in [
+            ("eu", json!({"matchLabels": {"region": "eu"}})),
+            ("all", json!({})),
+        ] {
+            case.apply(json!({
+                "apiVersion": "inhaul.dev/v1alpha1", "kind": "Location",
+                "metadata": {"name": format!("t-unschedulable-{name}")}, "spec": {"targetSelector": selector},
+            }))
+            .await?;
+        }
         case.apply(case.deployment("probe", 1)).await?;
         let first = case.lands(DEPLOYMENT, "probe").await?;
+        ensure!(first == EU, "it is on {first}");
         case.hub().delete(DEPLOYMENT, &case.key("probe")).await?;
         case.member(first)
             .gone(DEPLOYMENT, &case.key("probe"))
             .await?;
+        // A taint that a pod tolerates by name is seen by the inventory; an anti-affinity to pods of others is not.
         let blocker = json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "blocker", "namespace": case.namespace},
             "spec": {"selector": {"matchLabels": {"app": "blocker"}}, "template": {"metadata": {"labels": {"app": "blocker"}},
                 "spec": {"tolerations": [{"operator": "Exists"}], "containers": [container("1m", &[])]}}}});

@@ -3,6 +3,7 @@
 mod build;
 mod defrag;
 mod devices;
+mod fast;
 mod give_way;
 mod kept;
 mod oracle;

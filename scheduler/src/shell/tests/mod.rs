@@ -3,4 +3,5 @@
 mod dimensions;
 mod hub;
 mod queues;
+mod reader;
 mod scenarios;
