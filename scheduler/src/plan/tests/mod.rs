@@ -3,6 +3,7 @@
 mod build;
 mod devices;
 mod give_way;
+mod laws;
 mod oracle;
 mod properties;
 mod situations;
