@@ -1,5 +1,7 @@
 //! Gangs: whole or not at all, in the tightest domain of the whole fleet.
 
+use std::collections::BTreeMap;
+
 use placement_api::kinds::Packing;
 
 use super::fill::{Pick, extend, fill, places};
@@ -8,7 +10,8 @@ use super::pick::{Place, pick};
 use super::score::{Numbers, Rank, ranks};
 use super::scoring::Dimension;
 use super::seen::Seen;
-use super::tree::{Level, children, climb};
+use super::span::Span;
+use super::tree::{Level, asked, children, climb};
 use super::{several, spread};
 use crate::fleet::{Fleet, Target, TargetName};
 
@@ -26,7 +29,7 @@ pub(super) struct Added {
 }
 
 /// Labels that all nodes must have, or must not have at all: the domain of what already runs.
-pub(super) type Within = std::collections::BTreeMap<String, Option<String>>;
+pub(super) type Within = BTreeMap<String, Option<String>>;
 
 /// What is to be placed together.
 pub(super) struct Ask<'a> {
@@ -63,7 +66,7 @@ pub(super) fn levels(fleet: &Fleet, needs: &Needs<'_>, now_ms: i64) -> Vec<Level
         && needs.request.packing == Some(Packing::Spread)
     {
         // Who wants to be spread does not want the narrowest domain, only not a wider one than was asked for.
-        let asked = super::tree::asked(fleet.levels(), topology);
+        let asked = asked(fleet.levels(), topology);
         levels.retain(|level| super::tree::at_least_as_wide(level, &asked));
     }
     levels
@@ -131,13 +134,20 @@ fn whole(fleet: &Fleet, needs: &Needs<'_>, ask: &Ask<'_>, tier: &[TargetName]) -
         let mut candidates: Vec<Candidate<'_>> = Vec::new();
         for level in levels {
             for one in &seen {
-                let rooms = one.rooms(level);
-                let holding = rooms.iter().filter(|room| room.holds(&ask.wants));
-                candidates.extend(holding.map(|room| Candidate {
-                    numbers: one.numbers(needs, room, ask, level),
-                    seen: one,
-                    level,
-                    domain: room.number,
+                let mut rooms = one.rooms(level);
+                rooms.retain(|room| room.holds(&ask.wants));
+                if rooms.is_empty() {
+                    continue;
+                }
+                let spans = one.spans(fleet, needs, level, &ask.wants);
+                candidates.extend(rooms.iter().map(|room| {
+                    let span = spans.get(&room.number).copied().unwrap_or_default();
+                    Candidate {
+                        numbers: one.numbers(needs, room, ask, (level, span)),
+                        seen: one,
+                        level,
+                        domain: room.number,
+                    }
                 }));
             }
         }
@@ -364,7 +374,10 @@ fn partial(fleet: &Fleet, needs: &Needs<'_>, ask: &Ask<'_>, tier: &[TargetName])
                 level: level.clone(),
                 device: None,
             };
-            found.push((one.numbers(needs, domain, ask, level), added));
+            found.push((
+                one.numbers(needs, domain, ask, (level, Span::default())),
+                added,
+            ));
         }
     }
     let numbers: Vec<Numbers> = found.iter().map(|(numbers, _)| *numbers).collect();

@@ -39,6 +39,7 @@ mod score;
 mod scoring;
 mod seen;
 mod several;
+mod span;
 mod spread;
 mod stand_in;
 mod strategies;

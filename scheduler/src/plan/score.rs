@@ -30,8 +30,12 @@ pub(super) struct Numbers {
     pub(super) spares: i64,
     /// Pods that would be on nodes with devices that they do not ask for. No Placement weighs this: GPUs are never cheap enough.
     pub(super) astray: i64,
+    /// Domains of the level that was asked for.
+    pub(super) parts: i64,
     /// Packing: copies left over; spreading: the same, negative.
     pub(super) occupancy: i64,
+    /// Copies left in the domain around it.
+    pub(super) around: i64,
     pub(super) locality: i64,
     pub(super) cost: i64,
     pub(super) carbon: i64,
@@ -42,7 +46,7 @@ pub(super) struct Numbers {
 /// How good a candidate is among others; smaller is better.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank {
-    head: [i64; 4],
+    head: [i64; 5],
     tiers: Vec<i128>,
     rest: Numbers,
 }
@@ -56,6 +60,7 @@ pub(super) fn ranks(scoring: &Scoring, candidates: &[Numbers]) -> Vec<Rank> {
             unless_named(Dimension::Faults, one.faults),
             one.spares,
             one.astray,
+            unless_named(Dimension::Topology, one.parts),
         ],
         tiers: Vec::new(),
         rest: *one,
@@ -126,7 +131,7 @@ impl Numbers {
 
     fn of(&self, dimension: Dimension) -> i64 {
         match dimension {
-            Dimension::Topology => self.topology,
+            Dimension::Topology => self.topology.saturating_add(self.parts),
             Dimension::Faults => self.faults,
             Dimension::Occupancy => self.occupancy,
             Dimension::Locality => self.locality,

@@ -11,7 +11,7 @@ const MOST: u32 = 1_000_000;
 /// `BlastRadius` counts nowhere but where it is named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Dimension {
-    /// How wide the domain is that holds the pods together, in levels.
+    /// How wide the domain is that holds the pods together, in levels, and how many domains of the level that was asked for it has.
     Topology,
     /// Taints that only prefer others, then what went wrong there lately.
     Faults,

@@ -1,9 +1,14 @@
 //! A target as a gang sees it: what its nodes and domains hold, and what speaks for each.
 
+use std::collections::BTreeMap;
+
+use placement_api::kinds::Packing;
+
 use super::gang::{Ask, nodes_within};
 use super::needs::Needs;
 use super::score::Numbers;
-use super::tree::{self, Level, Numbering};
+use super::span::{Span, spans};
+use super::tree::{self, Level, Numbering, asked};
 use crate::fleet::{Fleet, NOWHERE, Target, TargetName};
 
 /// A target as a gang sees it.
@@ -146,13 +151,41 @@ impl<'a> Seen<'a> {
             .collect()
     }
 
+    /// What speaks for the domains of a level beside their room, where closeness was asked for.
+    pub(super) fn spans(
+        &self,
+        fleet: &Fleet,
+        needs: &Needs<'_>,
+        level: &Level,
+        wants: &[i64],
+    ) -> BTreeMap<usize, Span> {
+        let leading = needs.leading();
+        let (Some(topology), Packing::Pack, Some(copies)) = (
+            &needs.request.topology,
+            needs.packing,
+            self.copies.get(leading),
+        ) else {
+            return BTreeMap::new();
+        };
+        let asked = asked(fleet.levels(), topology);
+        let levels = (level, &asked);
+        spans(
+            fleet,
+            levels,
+            self.target,
+            &self.nodes,
+            copies,
+            wants[leading],
+        )
+    }
+
     /// What speaks for one of its domains.
     pub(super) fn numbers(
         &self,
         needs: &Needs<'_>,
         room: &Room,
         ask: &Ask<'_>,
-        level: &Level,
+        (level, span): (&Level, Span),
     ) -> Numbers {
         let leading = needs.leading();
         let want = ask.wants.get(leading).copied().unwrap_or(0);
@@ -164,6 +197,8 @@ impl<'a> Seen<'a> {
         };
         Numbers {
             spares: self.spares_lacking(needs, level, room.number, want),
+            parts: i64::try_from(span.parts).unwrap_or(i64::MAX),
+            around: span.around,
             ..numbers.with_room(needs, want, copies, room.proper)
         }
     }
@@ -209,7 +244,7 @@ fn around(fleet: &Fleet, needs: &Needs<'_>) -> Option<Level> {
         request
             .topology
             .as_ref()
-            .map(|one| tree::asked(fleet.levels(), one))
+            .map(|one| asked(fleet.levels(), one))
     };
     (request.spares > 0).then(|| asked().unwrap_or(Level::Target))
 }

@@ -183,6 +183,7 @@ impl View {
             return Err(missing("target", like, &known));
         };
         let (labels, taints) = (target.labels.clone(), target.taints.clone());
+        let rates = target.rates.clone();
         let Some(status) = self.inventories.get(like) else {
             return Err(format!("target {like} has not reported its nodes yet"));
         };
@@ -199,6 +200,7 @@ impl View {
         self.core.set_inventory(&name, &status);
         self.core
             .set_target(&name, labels, taints, TargetState::Ready, self.now_ms);
+        self.core.set_rates(&name, rates);
         if self.serves_all(like) {
             self.core.serve_everything(&name);
         }

@@ -6,6 +6,7 @@ mod devices;
 mod fast;
 mod give_way;
 mod kept;
+mod laws;
 mod oracle;
 mod properties;
 mod situations;

@@ -118,7 +118,7 @@ fn a_promised_start_is_shown_until_it_starts() {
     assert_eq!(start(&world, "waits"), "2023-11-14T22:23:20Z");
     assert_eq!(start(&world, "behind"), "", "one of each queue");
     world.writes.clear();
-    world.wait(60 * SECOND);
+    world.wait(30 * SECOND);
     world.beat("eu");
     assert!(world.writes.is_empty(), "silence: {:?}", world.writes);
     // What ran has ended: it starts, and nothing is promised any more.
