@@ -281,6 +281,9 @@ fn message(claimant: &Needs<'_>, priority: i32, reason: Reason) -> String {
     let request = claimant.request;
     let name = words::reference(request);
     match reason {
+        Reason::ReclaimedByEntitledQueue if request.queue.is_empty() => {
+            format!("gives way to {name}, which is entitled to this room")
+        }
         Reason::ReclaimedByEntitledQueue => {
             format!(
                 "gives way to {name} of queue {}, which is entitled to this room",
