@@ -134,7 +134,10 @@ fn targets(table: &mut Table, shape: &Shape, words: &str, outcome: &Outcome) {
         format!("{name}, {words}: evictions of one workload"),
         outcome.most_stops as f64,
         1.0,
-        format!("{} evictions, Kueue {}", outcome.stops, published.preemptions),
+        format!(
+            "{} evictions, Kueue {}",
+            outcome.stops, published.preemptions
+        ),
     );
     table.at_least(
         format!("{name}, {words}: decisions/s"),
@@ -176,7 +179,11 @@ mod tests {
         for (words, rules) in VARIANTS {
             let outcome = replay(&TINY, &works, &mut Ours::new(&TINY, &works, rules)).expect(words);
             assert!(outcome.makespan_ms >= TINY.bound_ms(), "{words}");
-            assert!(outcome.makespan_ms <= 8_000, "{words}: {}", outcome.makespan_ms);
+            assert!(
+                outcome.makespan_ms <= 8_000,
+                "{words}: {}",
+                outcome.makespan_ms
+            );
             assert!(outcome.most_stops <= 1, "{words}: {}", outcome.most_stops);
             assert!(rules.min_runtime_ms == 0 || outcome.stops == 0, "{words}");
         }
@@ -186,17 +193,18 @@ mod tests {
 
     #[test]
     fn gangs_in_racks_run_too() {
+        const SETS: &[shape::Set] = &[
+            shape::Set {
+                count: 6,
+                ..TAS.sets[0]
+            },
+            shape::Set {
+                count: 3,
+                ..TAS.sets[7]
+            },
+        ];
         let tiny = Shape {
-            sets: &[
-                shape::Set {
-                    count: 6,
-                    ..TAS.sets[0]
-                },
-                shape::Set {
-                    count: 3,
-                    ..TAS.sets[7]
-                },
-            ],
+            sets: SETS,
             cohorts: 1,
             queues: 2,
             racks: Some((2, 2)),

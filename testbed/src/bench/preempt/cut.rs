@@ -127,7 +127,7 @@ impl Cut {
             }
             spot.sort_unstable();
             spot.iter().for_each(|node| free[*node] -= gpus);
-            let started_ms = NOW_MS - i64::try_from(60_000 << below(11)).unwrap_or(0);
+            let started_ms = NOW_MS - i64::from(60_000 << below(11));
             running.push(Running {
                 pods: spot,
                 gpus,
@@ -137,7 +137,16 @@ impl Cut {
                 saved_ms: (below(4) == 0).then(|| NOW_MS - (NOW_MS - started_ms) / 8),
             });
         }
-        let (pods, gpus) = [(1, 1), (1, 4), (1, 8), (2, 4), (2, 8), (3, 8), (4, 4), (6, 1)][below(8)];
+        let (pods, gpus) = [
+            (1, 1),
+            (1, 4),
+            (1, 8),
+            (2, 4),
+            (2, 8),
+            (3, 8),
+            (4, 4),
+            (6, 1),
+        ][below(8)];
         Self {
             nodes,
             running,

@@ -54,9 +54,13 @@ impl Search<'_> {
         };
         let one = &self.cut.running[*position];
         // It stays.
-        one.pods.iter().for_each(|node| self.free[*node] -= one.gpus);
+        one.pods
+            .iter()
+            .for_each(|node| self.free[*node] -= one.gpus);
         self.descend(at + 1, cost);
-        one.pods.iter().for_each(|node| self.free[*node] += one.gpus);
+        one.pods
+            .iter()
+            .for_each(|node| self.free[*node] += one.gpus);
         // It goes.
         self.gone.push(*position);
         self.descend(at + 1, cost.plus(one));

@@ -42,7 +42,10 @@ pub(super) fn plan(cut: &Cut) -> Done {
     };
     let mut seen = BTreeSet::new();
     let all: Vec<usize> = steps.iter().filter_map(stopped).collect();
-    done.flaps += all.iter().filter(|position| !seen.insert(**position)).count();
+    done.flaps += all
+        .iter()
+        .filter(|position| !seen.insert(**position))
+        .count();
     for round in 1..=AFTER {
         shell.look_at_all();
         let more = shell.cycle(NOW_MS + round * 1000);
