@@ -255,6 +255,11 @@ impl Ahead {
         self.promises.for_head(id)?.0.start_ms
     }
 
+    /// Whether it is held something.
+    pub(super) fn promised(&self, id: &WorkloadId) -> bool {
+        self.promises.for_head(id).is_some()
+    }
+
     /// Nodes and queues may have other names and meanings now.
     pub(super) fn clear(&mut self) {
         self.promises = Promises::default();

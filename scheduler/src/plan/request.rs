@@ -16,7 +16,7 @@ use crate::fleet::{TargetName, WorkloadId};
 pub const DEFAULT_MIN_RUNTIME_MS: i64 = 10 * 60_000;
 
 /// One workload, as the planner sees it. `Default` is a gang without pods that may go anywhere.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Request {
     /// Name of the Workload and of its Assignments.
     pub id: WorkloadId,
@@ -82,7 +82,7 @@ pub struct Request {
 }
 
 /// Pods of one role.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct PodSetRequest {
     /// Role; `main` where there is only one.
     pub name: String,

@@ -10,4 +10,5 @@ mod situations;
 mod swap;
 mod time;
 mod tree;
+mod wake;
 mod world;
