@@ -30,6 +30,9 @@ pub struct PlanArgs {
     /// Part of the workloads to plan, in percent.
     #[arg(long, default_value_t = 100)]
     percent: usize,
+    /// The most workloads that wait, in `pending`.
+    #[arg(long, default_value_t = 1_000_000)]
+    pending: usize,
     /// Text for people, or JSON.
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     output: Output,
@@ -115,9 +118,12 @@ pub(super) fn run(args: &PlanArgs) -> Result<()> {
         rows.push(row);
     }
     if chosen("pending") {
-        let row = pending()?;
+        let row = pending(args.pending)?;
         if args.output == Output::Text {
-            println!("one device freed, everything full, by workloads that wait: {row}");
+            println!(
+                "one node freed, everything full, by workloads that wait: {}",
+                row["byWaiting"]
+            );
         }
         rows.push(row);
     }
@@ -175,35 +181,51 @@ fn measure(shape: &Shape, args: &PlanArgs) -> Result<Value> {
     }))
 }
 
-/// What one freed device costs while so many wait for one.
-fn pending() -> Result<Value> {
+/// What one freed node costs while so many wait for one: the end of what ran there, and the start of who is next.
+fn pending(most: usize) -> Result<Value> {
     let mut row = serde_json::Map::new();
-    for waiting in [1_000, 10_000, 100_000] {
-        let mut fleet = fleet(1, 4);
+    for waiting in [10_000, 100_000, 1_000_000] {
+        if waiting > most {
+            continue;
+        }
+        let mut fleet = fleet(1, 100);
         let mut planner = Planner::new();
-        let requests: Vec<Request> = (0..waiting).map(|number| with_gpus(number, 8)).collect();
-        let (decisions, _) = planner.plan(&mut fleet, &requests, 0);
-        let runs = decisions.iter().find(|decision| !decision.parts.is_empty());
-        let gone = runs.context("something runs")?.id.clone();
+        let mut runs = None;
+        let began = Instant::now();
+        for number in 0..waiting {
+            let request = with_gpus(number, [8, 4, 2, 1][number % 4]);
+            let (decisions, _) = planner.plan(&mut fleet, std::slice::from_ref(&request), 0);
+            let placed = decisions.iter().any(|one| !one.parts.is_empty());
+            if placed && runs.is_none() {
+                runs = Some(request);
+            }
+        }
+        let arrived = began.elapsed();
+        let runs = runs.context("something runs")?;
         let finished = Request {
             finished: true,
-            ..requests
-                .iter()
-                .find(|request| request.id == gone)
-                .context("it was asked")?
-                .clone()
+            ..runs
         };
         let began = Instant::now();
         let (_, report) = planner.plan(&mut fleet, std::slice::from_ref(&finished), 1);
         let woken = planner.wake(&report.freed);
+        let number = |id: &WorkloadId| id.as_str().trim_start_matches('w').parse::<usize>();
+        let mut asked = Vec::new();
+        for id in &woken {
+            let number = number(id)?;
+            asked.push(with_gpus(number, [8, 4, 2, 1][number % 4]));
+        }
+        let (decisions, _) = planner.plan(&mut fleet, &asked, 1);
         let took = began.elapsed();
-        ensure!(!woken.is_empty(), "nobody was woken");
+        let started = decisions.iter().filter(|one| !one.parts.is_empty()).count();
+        ensure!(started > 0, "nobody was started");
         row.insert(
             waiting.to_string(),
-            json!({"us": took.as_secs_f64() * 1e6, "woken": woken.len()}),
+            json!({"us": took.as_secs_f64() * 1e6, "woken": woken.len(), "planned": decisions.len(), "started": started,
+                "usPerArrival": arrived.as_secs_f64() * 1e6 / waiting as f64, "memoryMiB": memory()?}),
         );
     }
-    Ok(Value::Object(row))
+    Ok(json!({"shape": "pending", "byWaiting": row}))
 }
 
 /// Half of the nodes of a target have eight GPUs, half none.
