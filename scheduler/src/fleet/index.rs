@@ -86,6 +86,9 @@ pub(crate) struct Index {
     log: Vec<(u32, u32)>,
     /// Entries that were cut off the log.
     cut: usize,
+    /// Targets on which a node changed, and what was cut off of that.
+    changed: Vec<TargetName>,
+    changed_cut: usize,
     dirty: Vec<Dirty>,
 }
 
@@ -156,6 +159,16 @@ impl Index {
         self.cut + self.log.len()
     }
 
+    /// Targets of which nodes changed since `position`, again and again; `None`: that is too long ago.
+    pub(crate) fn targets_since(&self, position: usize) -> Option<&[TargetName]> {
+        self.changed.get(position.checked_sub(self.changed_cut)?..)
+    }
+
+    /// Where the log of targets ends now.
+    pub(crate) fn targets_end(&self) -> usize {
+        self.changed_cut + self.changed.len()
+    }
+
     /// The target and the position of a node.
     pub(crate) fn place(&self, slot: Slot) -> Option<(&TargetName, usize)> {
         let position = usize::try_from(slot & ((1 << POSITION_BITS) - 1)).ok()?;
@@ -184,6 +197,7 @@ impl Index {
         for dirty in std::mem::take(&mut self.dirty) {
             let Some(target) = targets.get(&dirty.target) else {
                 self.remove(&dirty.target);
+                self.changed.push(dirty.target);
                 continue;
             };
             let known = self
@@ -192,10 +206,17 @@ impl Index {
                 .filter(|entry| entry.states.len() == target.nodes.len());
             match (dirty.node, known) {
                 (Some(position), Some(_)) => {
-                    self.settle(&dirty.target, target, position, resources);
+                    if !self.settle(&dirty.target, target, position, resources) {
+                        continue;
+                    }
                 }
                 _ => self.settle_all(&dirty.target, target, resources),
             }
+            self.changed.push(dirty.target);
+        }
+        if self.changed.len() > LOG_SLACK + 4 * self.targets.len() {
+            self.changed_cut += self.changed.len();
+            self.changed.clear();
         }
         if self.log.len() > LOG_SLACK + 4 * self.states.len() {
             self.cut += self.log.len();
@@ -259,15 +280,16 @@ impl Index {
         }
     }
 
+    /// Says whether the node has changed.
     fn settle(
         &mut self,
         name: &TargetName,
         target: &Target,
         position: usize,
         resources: &Resources,
-    ) {
+    ) -> bool {
         let Some((entry, node)) = self.targets.get(name).zip(target.nodes.get(position)) else {
-            return;
+            return false;
         };
         let (rank, facts) = (entry.rank, entry.facts);
         let before = entry.states.get(position).copied().flatten();
@@ -275,13 +297,14 @@ impl Index {
         let mut last = before.map(|state| self.states[state].kind);
         let state = self.state_of(facts, node, resources, &mut last);
         if before == state {
-            return;
+            return false;
         }
         self.leave(before, slot(rank, position));
         self.join(state, slot(rank, position));
         if let Some(entry) = self.targets.get_mut(name) {
             entry.states[position] = state;
         }
+        true
     }
 
     /// The state of a node; none where nothing may be put. `last` is the kind that it probably has.
