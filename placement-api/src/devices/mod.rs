@@ -17,7 +17,9 @@ pub use claim::{
 };
 pub use selector::{Device, DeviceSelector, attribute};
 pub use semver::Semver;
-pub use sharing::{Share, Sharing, share};
+pub use sharing::{
+    PARTS, Share, Sharing, physical_product, physical_resource, resource_of_driver, share,
+};
 
 /// What ResourceQuotas call the devices of a class.
 const CLASS_SUFFIX: &str = ".deviceclass.resource.k8s.io/devices";

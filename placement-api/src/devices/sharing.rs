@@ -6,6 +6,9 @@ use crate::selector::Labels;
 /// GPU slices of a GPU that can be cut with MIG (A100, H100, B200): seven.
 const SLICES: i64 = 7;
 
+/// Parts in which devices are counted, so that a seventh, a quarter or a tenth of one comes out whole: all of 1 to 16 divide it.
+pub const PARTS: i64 = 720_720;
+
 /// How the devices of a resource come about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sharing {
@@ -43,6 +46,13 @@ pub struct Share {
 }
 
 impl Share {
+    /// What so many units are, in [`PARTS`] of a device, rounded up.
+    pub fn in_parts(&self, units: i64) -> i64 {
+        let all = i128::from(units) * i128::from(self.parts) * i128::from(PARTS);
+        let of = i128::from(self.of.max(1));
+        i64::try_from((all + of - 1) / of).unwrap_or(i64::MAX)
+    }
+
     /// Physical devices behind so many units, those that are used in part included.
     pub fn physical(&self, units: i64) -> i64 {
         let parts = units.saturating_mul(self.parts);
@@ -89,6 +99,33 @@ pub fn share(resource: &str, labels: &Labels) -> Share {
     }
 }
 
+/// The resource that counts the physical devices behind those of this one: `nvidia.com/gpu` for `nvidia.com/mig-1g.10gb`.
+pub fn physical_resource(resource: &str) -> String {
+    let whole = resource.trim_end_matches(".shared");
+    match whole.split_once('/') {
+        Some((vendor, name)) if name.starts_with("mig-") => format!("{vendor}/gpu"),
+        _ => whole.to_owned(),
+    }
+}
+
+/// The resource that counts the physical devices of a driver: `nvidia.com/gpu` for `gpu.nvidia.com`, so that a quota holds for
+/// both ways to ask.
+pub fn resource_of_driver(driver: &str) -> String {
+    match driver.split_once('.') {
+        Some((kind, vendor)) if vendor.contains('.') => format!("{vendor}/{kind}"),
+        _ => driver.to_owned(),
+    }
+}
+
+/// The product of the physical devices, from what feature discovery calls shares (`-SHARED`) and partitions (`-MIG-1g.10gb`) of
+/// them, or from a driver, which writes it with spaces.
+pub fn physical_product(product: &str) -> String {
+    let whole = product
+        .split_once("-MIG-")
+        .map_or(product, |(whole, _)| whole);
+    whole.trim_end_matches("-SHARED").replace(' ', "-")
+}
+
 /// GPU slices of a profile: 3 for `3g.40gb`, 1 for `1g.10gb+me`; a part of the compute of a partition (`1c.2g.20gb`) counts as all of it.
 fn slices(profile: &str) -> Option<i64> {
     let part = profile.split('.').find(|part| part.ends_with('g'))?;
@@ -99,6 +136,41 @@ fn slices(profile: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_behind_it() {
+        for (resource, physical) in [
+            ("nvidia.com/gpu", "nvidia.com/gpu"),
+            ("nvidia.com/mig-1g.10gb", "nvidia.com/gpu"),
+            ("nvidia.com/mig-1g.10gb.shared", "nvidia.com/gpu"),
+            ("nvidia.com/gpu.shared", "nvidia.com/gpu"),
+            ("google.com/tpu", "google.com/tpu"),
+            ("gpu", "gpu"),
+        ] {
+            assert_eq!(physical_resource(resource), physical);
+        }
+        for (driver, resource) in [
+            ("gpu.nvidia.com", "nvidia.com/gpu"),
+            ("gpu.example.com", "example.com/gpu"),
+            ("dra.net", "dra.net"),
+            ("gpus", "gpus"),
+        ] {
+            assert_eq!(resource_of_driver(driver), resource);
+        }
+        for (product, physical) in [
+            ("NVIDIA-A30", "NVIDIA-A30"),
+            ("NVIDIA-A30-SHARED", "NVIDIA-A30"),
+            ("NVIDIA-A30-MIG-1g.6gb", "NVIDIA-A30"),
+            ("NVIDIA-A30-MIG-1g.6gb-SHARED", "NVIDIA-A30"),
+            ("NVIDIA H100 80GB HBM3", "NVIDIA-H100-80GB-HBM3"),
+        ] {
+            assert_eq!(physical_product(product), physical);
+        }
+        let labels = Labels::new();
+        let slice = share("nvidia.com/mig-3g.40gb", &labels);
+        assert_eq!(slice.in_parts(7), 3 * PARTS);
+        assert_eq!(share("nvidia.com/gpu", &labels).in_parts(2), 2 * PARTS);
+    }
 
     #[test]
     fn what_a_unit_is_of_a_gpu() {

@@ -22,6 +22,7 @@ mod topology;
 mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use placement_api::devices::DeviceClaim;
 use placement_api::quantity::ResourceVector;
@@ -32,6 +33,7 @@ pub use amounts::{Amounts, Demand, Resources, is_extended};
 pub(crate) use amounts::{CPU_TIME, MEMORY_BYTES, UNLIMITED};
 use devices::Catalog;
 pub use devices::DeviceNeed;
+pub(crate) use devices::Physical;
 pub use event::Event;
 pub use hold::Share;
 pub use ids::{NodeName, TargetName, WorkloadId};
@@ -240,13 +242,22 @@ impl Fleet {
 
     /// What one pod with these requests and claims for devices asks, by number.
     pub fn demand(&mut self, requests: &ResourceVector, claims: &[DeviceClaim]) -> Demand {
+        let devices = self.device_need(requests, claims);
+        self.resources.demand(requests).with_devices(devices)
+    }
+
+    /// What one pod needs of devices of drivers; `None`: nothing.
+    pub(crate) fn device_need(
+        &mut self,
+        requests: &ResourceVector,
+        claims: &[DeviceClaim],
+    ) -> Option<Arc<DeviceNeed>> {
         let amounts: Vec<(String, i64)> = requests
             .iter()
             .filter(|(_, amount)| *amount > 0)
             .map(|(name, amount)| (name.to_owned(), amount))
             .collect();
-        let devices = self.devices.need(claims, &amounts);
-        self.resources.demand(requests).with_devices(devices)
+        self.devices.need(claims, &amounts)
     }
 
     /// The same with so many thousandths of one `nvidia.com/gpu`.

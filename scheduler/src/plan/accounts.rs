@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use placement_api::quantity::ResourceVector;
+use placement_api::devices::PARTS;
 
-use super::{Policy, Request};
-use crate::fleet::{Fleet, PRODUCT_LABELS, Target, TargetState, WorkloadId, is_extended};
+use super::closed::{Closed, alike};
+use super::{Policy, Request, consumed};
+use crate::fleet::{Fleet, Node, TargetState, WorkloadId, is_extended};
 use crate::shares::{
     Ask, Capacity, ProductCapacity, QueueId, QueueTree, Refusal, Shares, Standing,
 };
@@ -17,6 +18,8 @@ pub(super) struct Accounts {
     entries: BTreeMap<WorkloadId, Entry>,
     /// The shape of the fleet that the capacity was counted for.
     counted: Option<u64>,
+    /// A node of each kind of devices, as of then.
+    kinds: Vec<Node>,
 }
 
 /// One workload on the account of its queue.
@@ -49,23 +52,24 @@ impl Accounts {
         }
     }
 
-    /// Counts the capacity again where the fleet has changed, and divides.
-    pub(super) fn divide(&mut self, fleet: &Fleet, policy: &Policy) {
+    /// Counts the capacity again where the fleet has changed.
+    pub(super) fn count(&mut self, fleet: &Fleet, policy: &Policy) {
         let shape = fleet.shape();
         if self.counted != Some(shape) {
-            self.shares.set_capacity(capacity(fleet, policy));
+            let (capacity, kinds) = capacity(fleet, policy);
+            self.shares.set_capacity(capacity);
+            self.kinds = kinds;
             self.counted = Some(shape);
         }
-        self.shares.divide();
     }
 
-    /// Counts the capacity again at the next division.
+    /// Counts the capacity again the next time.
     pub(super) fn recount(&mut self) {
         self.counted = None;
     }
 
     /// Takes in what a workload has and wants. `hopeless`: nothing in the fleet could ever hold what it wants.
-    pub(super) fn record(&mut self, fleet: &Fleet, request: &Request, hopeless: bool) {
+    pub(super) fn record(&mut self, fleet: &mut Fleet, request: &Request, hopeless: bool) {
         self.forget(&request.id);
         if request.finished || request.pod_sets.is_empty() {
             return;
@@ -75,7 +79,7 @@ impl Accounts {
         let wants = !request.suspended && request.blocked.is_none() && !hopeless;
         let rest = missing(request);
         let waits = (wants && !rest.iter().all(|(_, count)| *count == 0))
-            .then(|| ask(request, &rest, &mut self.shares))
+            .then(|| ask(fleet, &self.kinds, request, &rest, &mut self.shares))
             .map(|waits| waits.plus(&lost))
             .or_else(|| (!lost.is_empty()).then_some(lost));
         let entry = Entry {
@@ -103,6 +107,30 @@ impl Accounts {
         self.shares.may_start(queue, &ask, request.preemptible)
     }
 
+    /// Nodes on which what a workload lacks would break a limit of its queue.
+    pub(super) fn closed(&mut self, fleet: &mut Fleet, request: &Request) -> Closed {
+        let mut closed = Closed::default();
+        let queue = self.queue(request);
+        if !self.shares.limits_devices(queue) {
+            return closed;
+        }
+        let lacks = missing(request);
+        for node in &self.kinds {
+            let mut sum = Ask::default();
+            for (set, count) in &lacks {
+                let set = &request.pod_sets[*set];
+                let need = fleet.device_need(&set.requests, &set.claims);
+                let devices = consumed::on_node(&set.requests, need.as_deref(), node);
+                let one = self.shares.ask(&set.requests, &devices);
+                sum = sum.plus(&one.times(*count));
+            }
+            if let Some(refusal) = self.shares.beyond_limit(queue, &sum) {
+                closed.close(node, refusal.message);
+            }
+        }
+        closed
+    }
+
     /// Whether the queue of a workload that waits may be promised a start: it is below its entitlement, or will be when its own work ends.
     pub(super) fn may_promise(&mut self, request: &Request) -> bool {
         if !self.several() {
@@ -126,7 +154,7 @@ impl Accounts {
     pub(super) fn asks(&mut self, request: &Request) -> Ask {
         match self.entries.get(&request.id) {
             Some(entry) => entry.waits.clone().unwrap_or_default(),
-            None => ask(request, &missing(request), &mut self.shares),
+            None => Ask::default(),
         }
     }
 
@@ -195,43 +223,34 @@ fn missing(request: &Request) -> Vec<(usize, i64)> {
         .collect()
 }
 
-/// What so many pods ask. A product is named where the pods can be on that one alone.
-fn ask(request: &Request, pods: &[(usize, i64)], shares: &mut Shares) -> Ask {
+/// What so many pods ask: on the nodes where it is least. A product is named where the pods can be on that one alone.
+fn ask(
+    fleet: &mut Fleet,
+    kinds: &[Node],
+    request: &Request,
+    pods: &[(usize, i64)],
+    shares: &mut Shares,
+) -> Ask {
     let mut sum = Ask::default();
     for (index, count) in pods.iter().filter(|(_, count)| *count > 0) {
         let set = &request.pod_sets[*index];
-        let product = PRODUCT_LABELS
-            .iter()
-            .find_map(|label| set.node_selector.get(*label));
-        let one = of_pod(&set.requests, product.map(String::as_str), shares);
+        let need = fleet.device_need(&set.requests, &set.claims);
+        let devices = consumed::anywhere(&set.requests, &set.node_selector, need.as_deref(), kinds);
+        let one = shares.ask(&set.requests, &devices);
         sum = sum.plus(&one.times(*count));
     }
     sum
 }
 
-fn of_pod(requests: &ResourceVector, product: Option<&str>, shares: &mut Shares) -> Ask {
-    let devices: i64 = requests
-        .iter()
-        .filter(|(name, _)| is_extended(name))
-        .map(|(_, amount)| amount)
-        .sum();
-    let products: BTreeMap<String, i64> = product
-        .filter(|_| devices > 0)
-        .map(|product| (product.to_owned(), devices))
-        .into_iter()
-        .collect();
-    shares.ask(requests, &products)
-}
-
 /// What its parts use, and what those on lost targets would need.
-fn used(fleet: &Fleet, request: &Request, shares: &mut Shares) -> (Ask, Ask) {
+fn used(fleet: &mut Fleet, request: &Request, shares: &mut Shares) -> (Ask, Ask) {
     let (mut uses, mut lost) = (Ask::default(), Ask::default());
     for part in request.current.iter().filter(|part| !part.evicting) {
-        let target = fleet.target(part.target.as_str());
         for (name, count) in &part.counts {
             let Some(set) = request.pod_set(name) else {
                 continue;
             };
+            let need = fleet.device_need(&set.requests, &set.claims);
             let mut left = *count;
             let mut sum = Ask::default();
             for share in part
@@ -239,13 +258,19 @@ fn used(fleet: &Fleet, request: &Request, shares: &mut Shares) -> (Ask, Ask) {
                 .iter()
                 .filter(|share| share.pod_set == *name || share.pod_set.is_empty())
             {
-                let product = target.and_then(|target| product_on(target, &share.name));
-                let one = of_pod(&set.requests, product, shares);
+                let target = fleet.target(part.target.as_str());
+                let devices = match target.and_then(|target| target.node(&share.name)) {
+                    Some(node) => consumed::on_node(&set.requests, need.as_deref(), node),
+                    None => consumed::by_name(&set.requests, &set.node_selector),
+                };
+                let one = shares.ask(&set.requests, &devices);
                 let pods = share.pods.min(left);
                 sum = sum.plus(&one.times(pods));
                 left -= pods;
             }
-            sum = sum.plus(&of_pod(&set.requests, None, shares).times(left));
+            let devices = consumed::by_name(&set.requests, &set.node_selector);
+            sum = sum.plus(&shares.ask(&set.requests, &devices).times(left));
+            let target = fleet.target(part.target.as_str());
             if target.is_some_and(|target| target.state == TargetState::Lost) {
                 lost = lost.plus(&sum);
             } else {
@@ -256,13 +281,11 @@ fn used(fleet: &Fleet, request: &Request, shares: &mut Shares) -> (Ask, Ask) {
     (uses, lost)
 }
 
-fn product_on<'a>(target: &'a Target, node: &str) -> Option<&'a str> {
-    target.node(node).and_then(crate::fleet::Node::product)
-}
-
-/// All of the Ready targets, and what runs on those that take nothing new.
-fn capacity(fleet: &Fleet, policy: &Policy) -> Capacity {
+/// All of the Ready targets, and what runs on those that take nothing new. Devices are physical ones. Beside it a node of each kind of
+/// devices.
+fn capacity(fleet: &Fleet, policy: &Policy) -> (Capacity, Vec<Node>) {
     let mut capacity = Capacity::default();
+    let mut kinds: Vec<Node> = Vec::new();
     for (_, target) in fleet.targets() {
         let all = match target.state {
             TargetState::Ready => true,
@@ -279,27 +302,38 @@ fn capacity(fleet: &Fleet, policy: &Policy) -> Capacity {
                 node.in_use()
             };
             let amounts = fleet.resources().vector(&there);
-            let devices: Vec<(&str, i64)> = amounts
-                .iter()
-                .filter(|(name, amount)| is_extended(name) && *amount > 0)
-                .collect();
-            if let (Some(product), Some((resource, _))) = (node.product(), devices.first()) {
-                let entry = capacity
-                    .products
-                    .entry(product.to_owned())
-                    .or_insert_with(|| ProductCapacity {
-                        resource: (*resource).to_owned(),
-                        devices: 0,
-                        throughput: policy.throughput_of(product),
-                        memory_mib: node.device_memory_mib(),
-                    });
-                entry.devices += devices.iter().map(|(_, amount)| amount).sum::<i64>();
+            let parts = consumed::of_node(&amounts, node, all);
+            if !parts.is_empty() && !kinds.iter().any(|known| alike(known, node)) {
+                kinds.push(node.clone());
             }
-            for (name, amount) in amounts.iter() {
+            for (device, parts) in &parts {
+                let Some(product) = &device.product else {
+                    continue;
+                };
+                let entry =
+                    capacity
+                        .products
+                        .entry(product.clone())
+                        .or_insert_with(|| ProductCapacity {
+                            resource: device.resource.clone(),
+                            devices: 0,
+                            throughput: policy.throughput_of(product),
+                            memory_mib: node.device_memory_mib(),
+                        });
+                entry.devices += parts / PARTS;
+            }
+            let devices = consumed::summed(&parts).resources;
+            let others = amounts
+                .iter()
+                .filter(|(name, _)| !devices.contains_key(*name));
+            let counted = devices
+                .iter()
+                .map(|(name, parts)| (name.as_str(), parts / PARTS));
+            for (name, amount) in others.chain(counted) {
                 let sum = capacity.resources.get(name) + amount.max(0);
                 capacity.resources.set(name, sum);
             }
         }
     }
-    capacity
+    (capacity, kinds)
 }

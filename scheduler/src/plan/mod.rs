@@ -11,6 +11,8 @@
 mod accounts;
 mod ahead;
 mod book;
+mod closed;
+mod consumed;
 mod decision;
 mod devices;
 mod divide;

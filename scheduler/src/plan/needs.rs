@@ -6,6 +6,7 @@ use std::sync::Arc;
 use placement_api::kinds::{NodeShare, Packing, Strategy};
 use placement_api::toleration::{BLOCKING, Taint, TaintEffect, Toleration, tolerates};
 
+use super::closed::Closed;
 use super::history::WORST;
 use super::{PodSetRequest, Request};
 use crate::fleet::{
@@ -37,6 +38,7 @@ pub(super) struct SetNeed<'a> {
     /// Resource that its fit is measured by: its first device, else CPU.
     pub(super) main: usize,
     tolerations: Vec<Toleration>,
+    closed: Arc<Closed>,
 }
 
 impl<'a> Needs<'a> {
@@ -66,6 +68,14 @@ impl<'a> Needs<'a> {
             packing: request.packing.unwrap_or(default),
             weight_keys: weight_keys(fleet, request),
             sets,
+        }
+    }
+
+    /// Keeps what is new away from these nodes.
+    pub(super) fn close(&mut self, closed: Closed) {
+        let closed = Arc::new(closed);
+        for set in &mut self.sets {
+            set.closed = Arc::clone(&closed);
         }
     }
 
@@ -130,6 +140,7 @@ impl<'a> SetNeed<'a> {
                 .chain(&request.tolerations)
                 .cloned()
                 .collect(),
+            closed: Arc::default(),
         }
     }
 
@@ -153,7 +164,7 @@ impl<'a> SetNeed<'a> {
             return 0;
         }
         let copies = count(&node.free).min(MOST_COPIES);
-        if copies > 0 && self.tainted(node).is_none() && self.selects(node) {
+        if copies > 0 && self.tainted(node).is_none() && self.may_use(node) {
             copies
         } else {
             0
@@ -197,6 +208,24 @@ impl<'a> SetNeed<'a> {
                 .affinity
                 .as_ref()
                 .is_none_or(|affinity| affinity.matches(node.name().as_str(), &node.labels))
+    }
+
+    /// Whether new pods may be put on this node by their selector and affinity and by the limits of their queue.
+    pub(super) fn may_use(&self, node: &Node) -> bool {
+        self.selects(node) && self.closed_by(node).is_none()
+    }
+
+    /// Whether no limit keeps new pods away from any node.
+    pub(super) fn closed_nowhere(&self) -> bool {
+        self.closed.is_empty()
+    }
+
+    /// The limit of the queue that keeps new pods away.
+    pub(super) fn closed_by(&self, node: &Node) -> Option<&str> {
+        if self.closed.is_empty() {
+            return None;
+        }
+        self.closed.on(node)
     }
 
     /// The taint that keeps the pods away.

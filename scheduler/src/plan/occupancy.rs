@@ -487,6 +487,8 @@ fn plain(needs: &Needs<'_>) -> bool {
         && need.set.count >= 1
         // Devices of drivers are told apart one by one.
         && need.demand.devices().is_none()
+        // Which nodes a limit closes changes from decision to decision.
+        && need.closed_nowhere()
         && request.current.is_empty()
         && request.avoid.is_empty()
         && request.topology.is_none()

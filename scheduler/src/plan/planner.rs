@@ -94,6 +94,7 @@ impl Planner {
             ..Report::default()
         };
         self.history.tell(fleet, now_ms);
+        self.accounts.count(fleet, &self.policy);
         for request in requests {
             let needs = self.ask(fleet, request);
             report.freed.merge(reserve::adopt(fleet, &needs));
@@ -107,7 +108,7 @@ impl Planner {
         running.sort_by(|a, b| turn(a).cmp(&turn(b)));
         let swaps = self.swap(fleet, &running, now_ms, &mut report.freed);
         self.accounts.shares.advance(now_ms);
-        self.accounts.divide(fleet, &self.policy);
+        self.accounts.shares.divide();
         self.advance_orders(now_ms);
         let mut cycle = Cycle {
             fleet,
@@ -243,7 +244,11 @@ impl Planner {
         let (now_ms, hub_degraded) = (cycle.now_ms, cycle.report.hub_degraded);
         let swapped = cycle.swaps.remove(&request.id);
         let request = swapped.as_ref().map_or(request, |swapped| &swapped.request);
-        let needs = Needs::new(cycle.fleet, request);
+        let mut needs = Needs::new(cycle.fleet, request);
+        if refusal.is_none() {
+            // Else others of its queue may give way, and then nothing is closed.
+            needs.close(self.accounts.closed(cycle.fleet, request));
+        }
         let queue = self.accounts.queue(request);
         let around = Around {
             book: &self.book,

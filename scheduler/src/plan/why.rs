@@ -384,9 +384,26 @@ fn set_shortfall(fleet: &Fleet, need: &SetNeed<'_>, target: &Target, want: i64) 
             ),
         );
     }
-    let usable: Vec<_> = open.iter().filter(|node| node.unusable.is_none()).collect();
+    let within: Vec<_> = open
+        .iter()
+        .filter(|node| need.closed_by(node).is_none())
+        .collect();
+    if let (true, Some(why)) = (
+        within.is_empty(),
+        open.iter().find_map(|node| need.closed_by(node)),
+    ) {
+        return Some(Short {
+            reason: Reason::QueueLimit,
+            message: why.to_owned(),
+            lacks: need.devices.iter().copied().collect(),
+        });
+    }
+    let usable: Vec<_> = within
+        .iter()
+        .filter(|node| node.unusable.is_none())
+        .collect();
     if usable.is_empty() {
-        let why = open
+        let why = within
             .iter()
             .find_map(|node| node.unusable.as_deref())
             .unwrap_or("unusable");
@@ -398,6 +415,21 @@ fn set_shortfall(fleet: &Fleet, need: &SetNeed<'_>, target: &Target, want: i64) 
     let room: i64 = nodes.iter().map(|node| need.copies(node)).sum();
     if room >= want {
         return None;
+    }
+    let closed = open.iter().filter(|node| need.closed_by(node).is_some());
+    let usable_there = closed.filter(|node| node.unusable.is_none());
+    let beyond: i64 = usable_there
+        .clone()
+        .map(|node| need.demand.copies_in(&node.free).max(0))
+        .sum();
+    if let Some(why) = usable_there.clone().find_map(|node| need.closed_by(node))
+        && room + beyond >= want
+    {
+        return Some(Short {
+            reason: Reason::QueueLimit,
+            message: why.to_owned(),
+            lacks: lacking(fleet, need, target),
+        });
     }
     let free: i64 = usable
         .iter()
@@ -437,7 +469,7 @@ fn set_shortfall(fleet: &Fleet, need: &SetNeed<'_>, target: &Target, want: i64) 
 /// Resources of which more on some node would give room for more pods.
 fn lacking(fleet: &Fleet, need: &SetNeed<'_>, target: &Target) -> BTreeSet<usize> {
     let open = target.node_list().iter().filter(|node| {
-        node.unusable.is_none() && need.tainted(node).is_none() && need.selects(node)
+        node.unusable.is_none() && need.tainted(node).is_none() && need.may_use(node)
     });
     open.map(|node| need.demand.scarcest_in(&node.free))
         .chain(devices::resources(fleet, need))

@@ -1,13 +1,12 @@
 //! Who uses, wants and gets what: the state of the division, kept up to date in O(depth) for everything that starts, ends or waits.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use placement_api::quantity::ResourceVector;
 
 use super::capacity::{Capacity, Measures};
 use super::cover::Cover;
-use super::dims::{Ask, Dims, Named, Table};
+use super::dims::{Ask, Devices, Dims, Named, Table};
 use super::divide::{Division, Given, Terms};
 use super::past::Past;
 use super::tree::{QueueId, QueueTree};
@@ -152,10 +151,9 @@ impl Shares {
         self.widen();
     }
 
-    /// What a workload asks or uses: amounts in base units, and the devices of which the product is known (they may, but need not
-    /// be in `amounts` too). What waits names products only where its pods can run on one product alone; what runs names all.
-    pub fn ask(&mut self, amounts: &ResourceVector, products: &BTreeMap<String, i64>) -> Ask {
-        let ask = self.dims.ask(amounts, products);
+    /// What a workload asks or uses: amounts in base units, and what that is of physical devices. What waits names products only where its pods can run on one product alone; what runs names all.
+    pub fn ask(&mut self, amounts: &ResourceVector, devices: &Devices) -> Ask {
+        let ask = self.dims.ask(amounts, devices);
         self.widen();
         ask
     }

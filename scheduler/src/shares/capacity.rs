@@ -270,7 +270,7 @@ mod tests {
                 .map(|name| (name.to_owned(), gpus))
                 .into_iter()
                 .collect();
-            let ask = dims.ask(&vector, &products);
+            let ask = dims.ask(&vector, &crate::shares::Devices::whole(&products));
             let mut row = vec![0; dims.len()];
             for (dim, amount) in &ask.0 {
                 row[*dim] = *amount;

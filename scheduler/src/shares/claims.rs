@@ -102,6 +102,15 @@ impl Shares {
         None
     }
 
+    /// Whether devices have a limit, in the queue or in one above: then it matters which are used.
+    pub fn limits_devices(&self, queue: QueueId) -> bool {
+        let limits = |one: QueueId, dim: usize| self.terms.limit.row(one.0)[dim] < UNLIMITED;
+        self.tree.path(queue).any(|one| {
+            let mut dims = self.dims.iter();
+            dims.any(|(dim, name)| name.is_device() && limits(one, dim))
+        })
+    }
+
     /// Devices of a product that may still be used under the limits of the queue and of all above it; `None`: no limit.
     pub fn limit_left(&self, queue: QueueId, product: &str) -> Option<i64> {
         let dim = self.dims.known_product(product)?;

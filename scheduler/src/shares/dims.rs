@@ -12,6 +12,7 @@
 
 use std::collections::BTreeMap;
 
+use placement_api::devices::PARTS;
 use placement_api::quantity::{Quantity, ResourceList, ResourceVector};
 use placement_api::resources::{CPU, MEMORY};
 
@@ -28,6 +29,56 @@ pub(super) const UNLIMITED: i128 = i128::MAX / 4;
 /// What is asked, used, or given: positive amounts by dimension. Made by [`Shares::ask`](super::Shares::ask).
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ask(pub(super) Vec<(usize, i128)>);
+
+/// Physical devices, in [`PARTS`] of one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Devices {
+    /// By resource: this counts, and not what the amounts beside it say of the same resource.
+    pub resources: BTreeMap<String, i64>,
+    /// Those of them of which the product is known.
+    pub products: BTreeMap<String, i64>,
+}
+
+impl Devices {
+    /// Whole devices by product; their resource is counted by the amounts beside it.
+    pub fn whole(products: &BTreeMap<String, i64>) -> Self {
+        let parts = |devices: &i64| devices.saturating_mul(PARTS);
+        Self {
+            resources: BTreeMap::new(),
+            products: products
+                .iter()
+                .map(|(name, devices)| (name.clone(), parts(devices)))
+                .collect(),
+        }
+    }
+
+    /// Of each resource and product that both have, the less.
+    #[must_use]
+    pub fn lower(&self, other: &Self) -> Self {
+        let lower = |a: &BTreeMap<String, i64>, b: &BTreeMap<String, i64>| {
+            let both = a
+                .iter()
+                .filter_map(|(name, a)| Some((name, a, b.get(name)?)));
+            both.map(|(name, a, b)| (name.clone(), *a.min(b))).collect()
+        };
+        Self {
+            resources: lower(&self.resources, &other.resources),
+            products: lower(&self.products, &other.products),
+        }
+    }
+
+    /// Adds another so many times.
+    pub fn add(&mut self, other: &Self, times: i64) {
+        let add = |sums: &mut BTreeMap<String, i64>, more: &BTreeMap<String, i64>| {
+            for (name, parts) in more {
+                let sum = sums.entry(name.clone()).or_default();
+                *sum = sum.saturating_add(parts.saturating_mul(times));
+            }
+        };
+        add(&mut self.resources, &other.resources);
+        add(&mut self.products, &other.products);
+    }
+}
 
 /// The dimensions that were ever named. Numbers are given in the order of appearance and never change.
 #[derive(Clone, Debug)]
@@ -47,6 +98,13 @@ pub(super) struct Dim {
     pub(super) grain: i128,
     /// Grains by which a comparison may be off.
     pub(super) slack: i128,
+}
+
+impl Dim {
+    /// Whether it counts devices.
+    pub(super) fn is_device(&self) -> bool {
+        self.grain == i128::from(PARTS)
+    }
 }
 
 impl Ask {
@@ -118,7 +176,7 @@ impl Dims {
         let (grain, slack) = match name {
             CPU => (720, 720),
             _ if in_bytes(name) => (1, 4096),
-            _ => (720_720, 720),
+            _ => (i128::from(PARTS), 720),
         };
         self.resources.insert(name.to_owned(), self.all.len());
         self.all.push(Dim {
@@ -172,20 +230,21 @@ impl Dims {
     }
 
     /// Amounts by name as an [`Ask`]; the devices of a product are part of those of its resource.
-    pub(super) fn ask(
-        &mut self,
-        amounts: &ResourceVector,
-        products: &BTreeMap<String, i64>,
-    ) -> Ask {
+    pub(super) fn ask(&mut self, amounts: &ResourceVector, devices: &Devices) -> Ask {
         let mut ask: BTreeMap<usize, i128> = BTreeMap::new();
         for (name, amount) in amounts.iter().filter(|(_, amount)| *amount > 0) {
             let dim = self.resource(name);
             ask.insert(dim, i128::from(amount) * self.all[dim].grain);
         }
+        for (name, parts) in devices.resources.iter().filter(|(_, parts)| **parts > 0) {
+            let dim = self.resource(name);
+            let grain = self.all[dim].grain;
+            ask.insert(dim, i128::from(*parts) * grain / i128::from(PARTS));
+        }
         let mut by_resource: BTreeMap<usize, i128> = BTreeMap::new();
-        for (name, devices) in products.iter().filter(|(_, devices)| **devices > 0) {
+        for (name, parts) in devices.products.iter().filter(|(_, parts)| **parts > 0) {
             let dim = self.product(name, DEFAULT_DEVICE);
-            let grains = i128::from(*devices) * self.all[dim].grain;
+            let grains = i128::from(*parts) * self.all[dim].grain / i128::from(PARTS);
             ask.insert(dim, grains);
             if let Some(of) = self.all[dim].of {
                 *by_resource.entry(of).or_default() += grains;
@@ -341,15 +400,31 @@ mod tests {
     fn products_are_part_of_their_resource() {
         let mut dims = Dims::default();
         let vector: ResourceVector = [("nvidia.com/gpu".to_owned(), 4)].into_iter().collect();
-        let bound = dims.ask(&vector, &BTreeMap::from([("H100".to_owned(), 4)]));
-        let only = dims.ask(
-            &ResourceVector::new(),
-            &BTreeMap::from([("H100".to_owned(), 4)]),
-        );
+        let devices = Devices::whole(&BTreeMap::from([("H100".to_owned(), 4)]));
+        let bound = dims.ask(&vector, &devices);
+        let only = dims.ask(&ResourceVector::new(), &devices);
         assert_eq!(bound, only);
         assert_eq!(bound.0.len(), 2);
         assert_eq!(bound.times(2), bound.plus(&bound));
         assert!(bound.times(0).is_empty());
+    }
+
+    #[test]
+    fn of_a_shared_device_the_part_counts_and_not_the_name() {
+        let mut dims = Dims::default();
+        let vector: ResourceVector = [("nvidia.com/gpu".to_owned(), 1)].into_iter().collect();
+        let quarter = Devices {
+            resources: BTreeMap::from([("nvidia.com/gpu".to_owned(), PARTS / 4)]),
+            products: BTreeMap::from([("L4".to_owned(), PARTS / 4)]),
+        };
+        let ask = dims.ask(&vector, &quarter);
+        let whole = dims.ask(&vector, &Devices::default());
+        assert_eq!(ask.times(4).0[0], whole.0[0]);
+        let mut row = vec![0; dims.len()];
+        ask.0.iter().for_each(|(dim, amount)| row[*dim] = *amount);
+        let named = dims.name(&row);
+        assert_eq!(named.resources["nvidia.com/gpu"], 250);
+        assert_eq!(named.products["L4"], 250);
     }
 
     #[test]

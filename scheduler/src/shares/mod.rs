@@ -44,7 +44,7 @@ mod wide;
 pub use account::{Shares, Standings};
 pub use capacity::{Capacity, ProductCapacity};
 pub use claims::{Refusal, Standing};
-pub use dims::{Ask, Named};
+pub use dims::{Ask, Devices, Named};
 pub use order::{Branch, Excess};
 pub use spec::{AcceleratorSpec, QueueSpec};
 pub use tree::{DEFAULT_QUEUE, Meeting, QueueId, QueueTree};

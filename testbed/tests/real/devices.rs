@@ -500,3 +500,33 @@ fn an_expression_that_cannot_be_told_hurts_nobody_else() {
         Ok(())
     });
 }
+
+#[test]
+fn a_quota_counts_what_claims_take() {
+    run(async {
+        let case = case("quota", json!({"strategy": "Gang", "queue": "t-claims"})).await?;
+        let queue = |limit: &str| json!({"apiVersion": "inhaul.dev/v1alpha1", "kind": "Queue", "metadata": {"name": "t-claims"}, "spec": {"limit": {"example.com/gpu": limit}}});
+        case.apply(queue("1")).await?;
+        template(&case, "whole", exactly("gpu.example.com", json!({}))).await?;
+        case.apply(claiming(case.job("first", 1, 0, "30m"), "whole"))
+            .await?;
+        let on_hub = |name: &'static str| {
+            let case = &case;
+            async move {
+                case.on_hub(JOB, name, "it runs", |job| job["status"]["active"] == 1)
+                    .await
+            }
+        };
+        on_hub("first").await?;
+        case.apply(claiming(case.job("second", 1, 0, "30m"), "whole"))
+            .await?;
+        let message = case.waits("batch", "Job", "second", "QueueLimit").await?;
+        ensure!(
+            message.contains("limit of 1 example.com/gpu; 1 are used, 1 more are asked"),
+            "{message}"
+        );
+        case.apply(queue("2")).await?;
+        on_hub("second").await?;
+        Ok(())
+    });
+}

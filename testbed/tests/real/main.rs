@@ -19,6 +19,7 @@ mod placing;
 mod queues;
 mod refusals;
 mod rights;
+mod sharing;
 mod silence;
 mod swap;
 mod targets;

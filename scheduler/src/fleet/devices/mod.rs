@@ -10,12 +10,13 @@
 //! as needs, and whether one more fits is asked of all of them together; no device is ever counted for two.
 //!
 //! Beside that, the devices of each class are an amount like any other (named as in a ResourceQuota): never too small, so what
-//! does not fit it need not be searched, and it is what people are told and queues are charged.
+//! does not fit it need not be searched, and it is what people are told. Queues are charged by class, and for what claims are of physical devices (`physical`).
 
 mod catalog;
 mod lack;
 mod need;
 mod node;
+mod physical;
 mod room;
 mod search;
 
@@ -26,4 +27,5 @@ pub(crate) use catalog::Catalog;
 pub(crate) use lack::{Lack, lack};
 pub use need::DeviceNeed;
 pub(crate) use node::{NodeDevices, Report};
+pub(crate) use physical::Physical;
 pub(crate) use room::{Room, add};

@@ -27,11 +27,11 @@ pub(super) struct Ask<'a> {
 
 /// An alternative that the node has devices for.
 #[derive(Debug, PartialEq, Eq)]
-struct Choice {
+pub(super) struct Choice {
     name: String,
-    count: DeviceCount,
+    pub(super) count: DeviceCount,
     /// Groups of the node that meet it.
-    groups: Vec<usize>,
+    pub(super) groups: Vec<usize>,
     /// One that meets it has a taint: there are never all.
     spoilt: bool,
 }
@@ -96,7 +96,7 @@ impl<'a> Ask<'a> {
     }
 }
 
-fn choices(node: &NodeDevices, request: &RequestNeed) -> Option<Arc<[Choice]>> {
+pub(super) fn choices(node: &NodeDevices, request: &RequestNeed) -> Option<Arc<[Choice]>> {
     let mut found = Vec::new();
     for one in &request.alternatives {
         let Some(class) = node.classes.get(&one.class) else {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use placement_api::devices::{DeviceClaim, class_resource};
+use placement_api::devices::{DeviceClaim, PARTS, class_resource};
 use placement_api::kinds::{
     DeviceClassSummary, DeviceGroup, DeviceLayout, DeviceShape, InventoryNode, InventoryStatus,
     NodeClass, NodeDevices as Reported,
@@ -13,7 +13,7 @@ use placement_api::selector::Labels;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::fleet::{Fleet, NodeName, Share, TargetName, TargetState, WorkloadId};
+use crate::fleet::{Fleet, NodeName, Physical, Share, TargetName, TargetState, WorkloadId};
 
 /// A shape by id: `{"a": {"size": {"int": 3}}}`.
 fn shape(id: &str, attributes: Value) -> DeviceShape {
@@ -635,6 +635,45 @@ fn mig_by_counters() {
             "{gpus} × {name}"
         );
     }
+}
+
+#[test]
+fn what_partitions_are_of_a_device() {
+    for (requests, parts) in [
+        (vec![("1g", 1)], PARTS / 7),
+        (vec![("2g", 1)], 2 * PARTS / 7),
+        // Of the memory it takes half, of the compute three sevenths.
+        (vec![("3g", 1)], PARTS / 2),
+        (vec![("7g", 1)], PARTS),
+        (vec![("1g", 3), ("2g", 1)], 5 * PARTS / 7),
+    ] {
+        let mut fleet = fleet(&mig(2));
+        let requests: Vec<Value> = requests
+            .iter()
+            .map(|(name, count)| {
+                let selector = cel(&format!(r#"device.attributes["d"].profile == "{name}""#));
+                let mut request = exactly("mig", json!({"count": count, "selectors": selector}));
+                request["name"] = json!(format!("r-{name}"));
+                request
+            })
+            .collect();
+        let need = fleet.device_need(&ResourceVector::new(), &[claim(json!(requests))]);
+        let node = fleet.target("t").expect("target").node_list()[0].clone();
+        let devices = node.allocatable.devices().expect("devices");
+        let gpu = Physical {
+            resource: "d".to_owned(),
+            product: None,
+        };
+        assert_eq!(
+            devices.consumed(&need.expect("a need")),
+            BTreeMap::from([(gpu.clone(), parts)])
+        );
+        assert_eq!(devices.physical(), BTreeMap::from([(gpu, 2)]));
+    }
+    // Eight whole GPUs, and two cards of another kind but the same driver.
+    let node = fleet(&mixed(&[])).target("t").expect("target").node_list()[0].clone();
+    let devices = node.allocatable.devices().expect("devices").physical();
+    assert_eq!(devices.values().sum::<i64>(), 10);
 }
 
 /// A small node: groups of three shapes with uses of two counters, and what is taken.

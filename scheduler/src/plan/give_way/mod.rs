@@ -175,7 +175,13 @@ fn regions(
 /// What is decided about one that gives way.
 pub(super) fn decision(book: &Book, claimant: &Needs<'_>, eviction: &Eviction) -> Option<Decision> {
     let request = &book.get(&eviction.victim)?.request;
-    let message = message(claimant, request.priority, eviction.reason);
+    let mut message = message(claimant, request.priority, eviction.reason);
+    if let Yield::Pods(shares) = &eviction.what {
+        let has = request.current.iter().flat_map(|part| part.counts.values());
+        let all: i64 = has.sum();
+        let given: i64 = shares.values().flatten().map(|share| share.pods).sum();
+        message = format!("shrinks from {all} to {} pods: {message}", all - given);
+    }
     let mut parts = Vec::new();
     let mut leaving = Vec::new();
     for part in request.current.iter().filter(|part| !part.evicting) {

@@ -278,7 +278,7 @@ impl<'a> Search<'a> {
             .target(name.as_str())?
             .node_list()
             .get(position)?;
-        if node.unusable.is_some() || need.tainted(node).is_some() || !need.selects(node) {
+        if node.unusable.is_some() || need.tainted(node).is_some() || !need.may_use(node) {
             return None;
         }
         let had = need.demand.copies_in(&node.free).max(0);

@@ -167,7 +167,7 @@ proptest! {
         let mut lines: Vec<(QueueId, u8, Ask, bool)> = Vec::new();
         for (at, what, amount, flag) in steps {
             let queue = shares.id(&format!("q{}", at.index(world.queues.len())));
-            let ask = shares.ask(&vector(&[("gpu", amount), ("cpu", amount / 3)]), &BTreeMap::new());
+            let ask = shares.ask(&vector(&[("gpu", amount), ("cpu", amount / 3)]), &Devices::default());
             match what {
                 0 => shares.wait(queue, &ask),
                 1 => shares.charge(queue, &ask, flag),

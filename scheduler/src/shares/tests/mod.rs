@@ -95,7 +95,7 @@ pub(super) fn shares(
         products: BTreeMap::new(),
     });
     for (name, amounts) in demands {
-        let ask = shares.ask(&vector(amounts), &BTreeMap::new());
+        let ask = shares.ask(&vector(amounts), &Devices::default());
         let queue = shares.tree().find(name).expect(name);
         shares.wait(queue, &ask);
     }
@@ -117,13 +117,13 @@ impl Shares {
     }
 
     pub(super) fn gpus(&mut self, count: i64) -> Ask {
-        self.ask(&vector(&[("gpu", count)]), &BTreeMap::new())
+        self.ask(&vector(&[("gpu", count)]), &Devices::default())
     }
 
     pub(super) fn gpus_of(&mut self, product: &str, count: i64) -> Ask {
         self.ask(
             &ResourceVector::new(),
-            &BTreeMap::from([(product.to_owned(), count)]),
+            &Devices::whole(&BTreeMap::from([(product.to_owned(), count)])),
         )
     }
 }

@@ -63,11 +63,14 @@ impl World {
 
     pub(super) fn ask_all(&self, shares: &mut Shares) {
         for (number, plain) in self.queues.iter().enumerate() {
-            let ask = shares.ask(&vector(&Self::pairs(&plain.demand)), &BTreeMap::new());
+            let ask = shares.ask(&vector(&Self::pairs(&plain.demand)), &Devices::default());
             let queue = shares.id(&format!("q{number}"));
             shares.wait(queue, &ask);
         }
-        let ask = shares.ask(&vector(&Self::pairs(&self.root_demand)), &BTreeMap::new());
+        let ask = shares.ask(
+            &vector(&Self::pairs(&self.root_demand)),
+            &Devices::default(),
+        );
         shares.wait(QueueTree::ROOT, &ask);
     }
 

@@ -435,7 +435,7 @@ fn a_million_nodes_do_not_overflow() {
     });
     let huge = shares.ask(
         &vector(&[("cpu", i64::MAX), ("memory", i64::MAX), ("gpu", i64::MAX)]),
-        &BTreeMap::new(),
+        &Devices::default(),
     );
     for n in 0..1000 {
         let queue = shares.id(&format!("q{n}"));

@@ -37,7 +37,7 @@ fn a_thousand_queues() {
                 ("cpu", number * 7919 % 800_000),
                 ("memory", number * 104_729 % 9_000 * 1_000_000_000),
             ];
-            let ask = shares.ask(&vector(&amounts), &BTreeMap::new());
+            let ask = shares.ask(&vector(&amounts), &Devices::default());
             shares.wait(*queue, &ask);
         }
         // The least of many: others use the machine too.

@@ -275,7 +275,7 @@ fn rows_32_to_43_kueue() {
         );
         let ask = shares.ask(
             &vector(&[("cpu", cpu * 1000), ("gpu", gpu)]),
-            &BTreeMap::new(),
+            &Devices::default(),
         );
         let (cq, lender) = (shares.id("cq"), shares.id("lender"));
         shares.charge(cq, &ask, true);
