@@ -42,7 +42,7 @@ pub(super) struct Dirty {
 /// What does not change from decision to decision.
 #[derive(Clone, Debug)]
 pub(crate) struct Kind {
-    /// A target like that of the nodes, without nodes.
+    /// A target like that of the nodes, without nodes and without labels that do not matter.
     pub(crate) target: Arc<Target>,
     /// A node like them; its host name means nothing.
     pub(crate) node: Node,
@@ -74,6 +74,8 @@ pub(crate) struct State {
 pub(crate) struct Index {
     /// Another one when everything must be looked at again.
     generation: Arc<()>,
+    /// Labels of targets that matter: those that Locations ask for.
+    keys: BTreeSet<String>,
     kinds: Vec<Kind>,
     kind_numbers: BTreeMap<KindKey, usize>,
     facts: Vec<Arc<Target>>,
@@ -97,6 +99,7 @@ impl Clone for Index {
     fn clone(&self) -> Self {
         Self {
             dirty: self.everything(),
+            keys: self.keys.clone(),
             ..Self::default()
         }
     }
@@ -187,9 +190,11 @@ impl Index {
         });
     }
 
-    /// Rules that orders are made by have changed: nobody's order holds.
-    pub(super) fn forget_orders(&mut self) {
+    /// Other labels of targets matter now, or mean something else: everything is looked at again.
+    pub(super) fn set_keys(&mut self, keys: BTreeSet<String>) {
+        self.keys = keys;
         self.generation = Arc::default();
+        self.dirty = self.everything();
     }
 
     /// Brings the states in line with the nodes.
@@ -397,8 +402,15 @@ impl Index {
     }
 
     fn facts_of(&mut self, target: &Target) -> usize {
+        let matter = target
+            .labels
+            .iter()
+            .filter(|(key, _)| self.keys.contains(*key));
+        let labels: Labels = matter
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
         let key = (
-            target.labels.clone(),
+            labels.clone(),
             target.taints.clone(),
             target.state,
             target.served.clone(),
@@ -410,7 +422,7 @@ impl Index {
             return number;
         }
         self.facts.push(Arc::new(Target {
-            labels: target.labels.clone(),
+            labels,
             taints: target.taints.clone(),
             state: target.state,
             served: target.served.clone(),

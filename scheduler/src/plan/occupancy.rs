@@ -33,6 +33,8 @@ use crate::fleet::{
 
 /// Most different conditions on nodes that the mix tells apart; later ones count as none.
 const MOST_PLACES: usize = 64;
+/// The worth is computed anew when the mix has moved so far.
+const MOVED: f64 = 0.02;
 /// Most classes of requests that keep an order; when there are more all begin anew.
 const MOST_CLASSES: usize = 4_096;
 
@@ -41,8 +43,11 @@ const MOST_CLASSES: usize = 4_096;
 pub(super) struct Occupancy {
     mix: Mix,
     worth: Worth,
-    /// Arrivals and kinds of nodes when the worth was computed.
+    /// Arrivals when it was last asked whether the worth holds.
     computed: Option<u64>,
+    /// What was expected then, and how many kinds of nodes there were.
+    expected: BTreeMap<Ask, f64>,
+    kinds: usize,
     /// Rises with every computation.
     epoch: u64,
     /// Conditions on nodes, by number.
@@ -129,8 +134,8 @@ impl Occupancy {
         }
     }
 
-    /// A draft that puts all pods of a new workload on one node, or a gang on one target, where that is all there is to decide and
-    /// there is room.
+    /// A draft that puts all pods of a new workload on one node, or a gang on one target, where that is all there is to decide; without
+    /// anything where there is no room.
     pub(super) fn draft(&mut self, fleet: &mut Fleet, needs: &Needs<'_>) -> Option<Draft> {
         let request = needs.request;
         if !plain(needs) {
@@ -142,13 +147,17 @@ impl Occupancy {
         let together = pods == 1 || needs.packing == Packing::Pack && !shares;
         let on_node = together.then(|| self.on_node(fleet, needs, need)).flatten();
         let whole = need.set.gang_minimum() == pods && request.gang_per_target.is_none();
-        let added = if pods > 1 && !shares && whole {
+        let gang = pods > 1 && !shares && whole;
+        let added = if gang {
             on_node.or_else(|| self.rooms.place(fleet, needs, need))
         } else {
             on_node
         };
-        Some(Draft {
-            added: vec![added?],
+        // All nodes were looked at for one pod, and all targets for such a gang.
+        let nowhere = added.is_none() && (pods == 1 || gang);
+        (nowhere || added.is_some()).then(|| Draft {
+            added: added.into_iter().collect(),
+            missing: nowhere.then(|| vec![pods]),
             asked: vec![pods],
             levels: vec![Level::Target],
             ..Draft::default()
@@ -352,9 +361,17 @@ impl Occupancy {
                 .zip(&self.allowed)
                 .map(|(kind, allowed)| stock(kind, allowed))
                 .collect();
-            self.worth = Worth::new(&self.mix, &stocks);
+            // All orders are made anew by another worth, so it must be worth it.
+            let same = self.computed.is_some()
+                && self.kinds == stocks.len()
+                && self.mix.moved(&self.expected, &stocks) < MOVED;
             self.computed = Some(self.mix.arrivals());
-            self.epoch += 1;
+            if !same {
+                self.worth = Worth::new(&self.mix, &stocks);
+                self.expected = self.mix.expected(&stocks);
+                self.kinds = stocks.len();
+                self.epoch += 1;
+            }
         }
     }
 
@@ -470,7 +487,7 @@ fn rank(fleet: &Fleet, needs: &Needs<'_>, need: &SetNeed<'_>, kind: &Kind) -> Op
 }
 
 /// Whether a node or a target is all that is to be decided: a new gang of one role without wishes about where its pods are to each other.
-fn plain(needs: &Needs<'_>) -> bool {
+pub(super) fn plain(needs: &Needs<'_>) -> bool {
     let request = needs.request;
     let [need] = &needs.sets[..] else {
         return false;

@@ -13,6 +13,7 @@ use super::occupancy::Occupancy;
 use super::order::Turn;
 use super::orders::Orders;
 use super::swap::{self, Swapped};
+use super::verdicts::Verdicts;
 use super::wake::Waiting;
 use super::{
     Change, Decision, Outcome, Policy, Report, Request, draft, give_way, reserve, write_out,
@@ -30,6 +31,7 @@ pub struct Planner {
     accounts: Accounts,
     waiting: Waiting,
     occupancy: Occupancy,
+    verdicts: Verdicts,
     orders: Orders,
     ahead: Ahead,
     history: History,
@@ -331,8 +333,15 @@ impl Planner {
         if let Some(wake) = draft.wake_ms {
             cycle.report.wake_at(&request.id, wake);
         }
-        let mut decision =
-            write_out::write_out(cycle.fleet, &needs, draft, now_ms, &mut cycle.report.freed);
+        let freed = &mut cycle.report.freed;
+        let mut decision = write_out::write_out(
+            cycle.fleet,
+            &mut self.verdicts,
+            &needs,
+            draft,
+            now_ms,
+            freed,
+        );
         self.ahead.open(cycle.fleet);
         if decision.parts.iter().any(|part| part.change == Change::New) {
             let opened = self.ahead.placed(&request.id, cycle.fleet);
