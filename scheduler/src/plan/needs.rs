@@ -262,7 +262,10 @@ impl<'a> SetNeed<'a> {
 
 fn weight_keys(fleet: &Fleet, request: &Request) -> BTreeMap<TargetName, String> {
     let mut keys = BTreeMap::new();
-    for (name, target) in fleet.targets().filter(|_| !request.weights.is_empty()) {
+    if request.weights.is_empty() {
+        return keys;
+    }
+    for (name, target) in fleet.targets() {
         let inside = |key: &&String| {
             fleet
                 .location(key)

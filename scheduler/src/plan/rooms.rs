@@ -113,22 +113,20 @@ impl Rooms {
 impl Class {
     /// Counts again what has changed.
     fn refresh(&mut self, fleet: &Fleet, index: &Index, needs: &Needs<'_>, need: &SetNeed<'_>) {
-        match self.read.and_then(|position| index.targets_since(position)) {
-            Some(changed) => {
-                let changed: BTreeSet<&TargetName> = changed.iter().collect();
-                for name in changed {
-                    let room = fleet
-                        .target(name.as_str())
-                        .and_then(|target| room(fleet, needs, need, target));
-                    self.set(name, room);
-                }
+        let news = self.read.and_then(|position| index.targets_since(position));
+        if let Some(changed) = news {
+            let changed: BTreeSet<&TargetName> = changed.iter().collect();
+            for name in changed {
+                let room = fleet
+                    .target(name.as_str())
+                    .and_then(|target| room(fleet, needs, need, target));
+                self.set(name, room);
             }
-            None => {
-                self.rooms.clear();
-                self.order.clear();
-                for (name, target) in fleet.targets() {
-                    self.set(name, room(fleet, needs, need, target));
-                }
+        } else {
+            self.rooms.clear();
+            self.order.clear();
+            for (name, target) in fleet.targets() {
+                self.set(name, room(fleet, needs, need, target));
             }
         }
         self.read = Some(index.targets_end());

@@ -98,14 +98,13 @@ impl Class {
         index: &Index,
         look: impl Fn(&TargetName) -> Option<Verdict>,
     ) {
-        let changed: BTreeSet<TargetName> =
-            match self.read.and_then(|position| index.targets_since(position)) {
-                Some(changed) => changed.iter().chain(&self.lost).cloned().collect(),
-                None => {
-                    self.found.clear();
-                    fleet.targets().map(|(name, _)| name.clone()).collect()
-                }
-            };
+        let news = self.read.and_then(|position| index.targets_since(position));
+        let changed: BTreeSet<TargetName> = if let Some(news) = news {
+            news.iter().chain(&self.lost).cloned().collect()
+        } else {
+            self.found.clear();
+            fleet.targets().map(|(name, _)| name.clone()).collect()
+        };
         for name in changed {
             let lost = fleet
                 .target(name.as_str())
