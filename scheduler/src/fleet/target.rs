@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use placement_api::selector::Labels;
 use placement_api::toleration::Taint;
+use serde::{Deserialize, Serialize};
 
 use super::fractions::Open;
 use super::hold::Hold;
@@ -16,7 +17,7 @@ pub const PRODUCT_LABELS: [&str; 2] = ["nvidia.com/gpu.product", "product"];
 const DEVICE_MEMORY_LABEL: &str = "nvidia.com/gpu.memory";
 
 /// How a target stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum TargetState {
     /// Registered; its agent has not reported yet.
     #[default]

@@ -168,6 +168,12 @@ impl Accounts {
         self.shares.tree().home(&request.queue)
     }
 
+    /// Whether a workload counts on the account of this queue or of one below it.
+    pub(super) fn is_within(&self, id: &WorkloadId, queue: QueueId) -> bool {
+        let entry = self.entries.get(id);
+        entry.is_some_and(|entry| self.shares.tree().is_within(entry.queue, queue))
+    }
+
     /// What a workload uses.
     pub(super) fn uses(&self, id: &WorkloadId) -> Option<(QueueId, &Ask)> {
         self.entries.get(id).map(|entry| (entry.queue, &entry.uses))

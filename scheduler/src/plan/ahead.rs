@@ -260,6 +260,12 @@ impl Ahead {
         self.promises.for_head(id).is_some()
     }
 
+    /// All starts that are promised.
+    pub(super) fn starts(&self) -> impl Iterator<Item = (WorkloadId, i64)> {
+        let promises = self.promises.iter();
+        promises.filter_map(|(_, promise)| Some((promise.head.clone(), promise.start_ms?)))
+    }
+
     /// Nodes and queues may have other names and meanings now.
     pub(super) fn clear(&mut self) {
         self.promises = Promises::default();

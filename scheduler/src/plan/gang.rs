@@ -1,14 +1,16 @@
 //! Gangs: whole or not at all, in the tightest domain of the whole fleet.
 
+use std::collections::BTreeMap;
+
 use placement_api::kinds::Packing;
 
 use super::fill::{Pick, extend, fill, places};
-use super::history::WORST;
-use super::needs::{Needs, soft_taints};
+use super::needs::Needs;
 use super::pick::{Place, pick};
-use super::tree::{Level, Numbering, children, climb};
+use super::seen::{Score, Seen};
+use super::tree::{Level, asked, children, climb};
 use super::{several, spread};
-use crate::fleet::{Fleet, NOWHERE, Target, TargetName};
+use crate::fleet::{Fleet, Target, TargetName};
 
 /// What is put on one target beside what is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +26,7 @@ pub(super) struct Added {
 }
 
 /// Labels that all nodes must have, or must not have at all: the domain of what already runs.
-pub(super) type Within = std::collections::BTreeMap<String, Option<String>>;
+pub(super) type Within = BTreeMap<String, Option<String>>;
 
 /// What is to be placed together.
 pub(super) struct Ask<'a> {
@@ -33,20 +35,6 @@ pub(super) struct Ask<'a> {
     pub(super) tiers: &'a [Vec<TargetName>],
     pub(super) levels: Vec<Level>,
     pub(super) within: Within,
-}
-
-/// A candidate's score; smaller is better, fields in the order of their weight.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Score<'a> {
-    /// Soft taints of the target, then what went wrong there lately.
-    soft: i64,
-    /// Pods that would be on nodes with devices that they do not ask for.
-    astray: i64,
-    /// Packing: copies left over; spreading: the same, negative.
-    fit: i64,
-    target: &'a TargetName,
-    /// Number of the domain, in the order of the paths.
-    domain: usize,
 }
 
 /// Levels at which the pods of a request may be held together, the narrowest first.
@@ -66,7 +54,7 @@ pub(super) fn levels(fleet: &Fleet, needs: &Needs<'_>, now_ms: i64) -> Vec<Level
         && needs.request.packing == Some(Packing::Spread)
     {
         // Who wants to be spread does not want the narrowest domain, only not a wider one than was asked for.
-        let asked = super::tree::asked(fleet.levels(), topology);
+        let asked = asked(fleet.levels(), topology);
         levels.retain(|level| super::tree::at_least_as_wide(level, &asked));
     }
     levels
@@ -130,12 +118,15 @@ fn whole(fleet: &Fleet, needs: &Needs<'_>, ask: &Ask<'_>, tier: &[TargetName]) -
     for level in &ask.levels {
         let mut candidates: Vec<(Score<'_>, &Seen<'_>)> = Vec::new();
         for one in &seen {
-            for domain in one
-                .rooms(level)
-                .into_iter()
-                .filter(|domain| domain.holds(&ask.wants))
-            {
-                candidates.push((one.score(needs, &domain, &ask.wants), one));
+            let mut rooms = one.rooms(level);
+            rooms.retain(|domain| domain.holds(&ask.wants));
+            if rooms.is_empty() {
+                continue;
+            }
+            let spans = one.spans(fleet, needs, level, &ask.wants);
+            for domain in rooms {
+                let span = spans.get(&domain.number).copied().unwrap_or_default();
+                candidates.push((one.score(needs, &domain, &ask.wants, span), one));
             }
         }
         if exact {
@@ -427,165 +418,5 @@ fn descend(
             (set, pods),
             picks,
         );
-    }
-}
-
-/// A target as a gang sees it.
-struct Seen<'a> {
-    name: &'a TargetName,
-    target: &'a Target,
-    nodes: Vec<usize>,
-    /// Copies by role and node, each role as if it were alone.
-    copies: Vec<Vec<i64>>,
-    /// Copies of the leading role on nodes that are not to be avoided.
-    proper: Vec<i64>,
-    soft: i64,
-}
-
-/// What one domain holds, each role as if it were alone.
-struct Room {
-    number: usize,
-    copies: Vec<i64>,
-    proper: i64,
-}
-
-impl Room {
-    fn holds(&self, wants: &[i64]) -> bool {
-        self.copies
-            .iter()
-            .zip(wants)
-            .all(|(copies, want)| copies >= want)
-    }
-}
-
-impl<'a> Seen<'a> {
-    fn new(
-        fleet: &'a Fleet,
-        needs: &Needs<'_>,
-        ask: &Ask<'_>,
-        name: &'a TargetName,
-    ) -> Option<Self> {
-        let target = fleet.target(name.as_str())?;
-        let copies: Vec<Vec<i64>> = needs
-            .sets
-            .iter()
-            .map(|need| need.copies_on(target))
-            .collect();
-        let mut nodes = nodes_within(target, &ask.within);
-        if let (Some(topology), false) =
-            (&needs.request.topology, ask.levels.contains(&Level::Target))
-        {
-            // Who must be in one rack cannot be on a node that is in none.
-            nodes.retain(|node| {
-                target.node_list()[*node]
-                    .labels
-                    .contains_key(&topology.level)
-            });
-        }
-        if !copies.is_empty() {
-            nodes.retain(|node| copies.iter().any(|copies| copies[*node] > 0));
-        }
-        let leading = needs.leading();
-        let mut proper = copies.get(leading).cloned().unwrap_or_default();
-        for node in &nodes {
-            if proper.get(*node).is_some_and(|copies| *copies > 0)
-                && needs.sets[leading].avoidance(&target.node_list()[*node], fleet) > 0
-            {
-                proper[*node] = 0;
-            }
-        }
-        let soft = (WORST + 1) * soft_taints(&needs.request.tolerations, &target.taints)
-            + target.trouble.clamp(0, WORST);
-        Some(Self {
-            name,
-            target,
-            nodes,
-            copies,
-            proper,
-            soft,
-        })
-    }
-
-    fn total(&self, set: usize) -> i64 {
-        self.copies.get(set).map_or(0, |copies| {
-            self.nodes.iter().map(|node| copies[*node]).sum()
-        })
-    }
-
-    /// Whether the whole target holds each role by itself.
-    fn may_hold(&self, wants: &[i64]) -> bool {
-        wants
-            .iter()
-            .enumerate()
-            .all(|(set, want)| *want == 0 || self.total(set) >= *want)
-    }
-
-    /// The domains of a level that have nodes for it, by number.
-    fn rooms(&self, level: &Level) -> Vec<Room> {
-        let numbering = Numbering::new(level, self.target);
-        if *level == Level::Target {
-            let copies = (0..self.copies.len()).map(|set| self.total(set)).collect();
-            let proper = self
-                .nodes
-                .iter()
-                .filter_map(|node| self.proper.get(*node))
-                .sum();
-            return vec![Room {
-                number: 0,
-                copies,
-                proper,
-            }];
-        }
-        let mut order: Vec<(usize, usize)> = self
-            .nodes
-            .iter()
-            .map(|node| (numbering.of(*node), *node))
-            .collect();
-        order.sort_unstable();
-        let mut rooms: Vec<Room> = Vec::new();
-        for (number, node) in order.into_iter().filter(|(number, _)| *number != NOWHERE) {
-            if rooms.last().is_none_or(|room| room.number != number) {
-                rooms.push(Room {
-                    number,
-                    copies: vec![0; self.copies.len()],
-                    proper: 0,
-                });
-            }
-            let Some(room) = rooms.last_mut() else {
-                continue;
-            };
-            for (sum, copies) in room.copies.iter_mut().zip(&self.copies) {
-                *sum += copies[node];
-            }
-            room.proper += self.proper.get(node).copied().unwrap_or(0);
-        }
-        rooms
-    }
-
-    fn nodes_of(&self, level: &Level, number: usize) -> Vec<usize> {
-        let numbering = Numbering::new(level, self.target);
-        self.nodes
-            .iter()
-            .copied()
-            .filter(|node| numbering.of(*node) == number)
-            .collect()
-    }
-
-    fn score(&self, needs: &Needs<'_>, room: &Room, wants: &[i64]) -> Score<'a> {
-        let leading = needs.leading();
-        let want = wants.get(leading).copied().unwrap_or(0);
-        let left = room.copies.get(leading).copied().unwrap_or(0) - want;
-        let fit = if needs.packing == Packing::Pack {
-            left
-        } else {
-            -left
-        };
-        Score {
-            soft: self.soft,
-            astray: (want - room.proper).max(0),
-            fit,
-            target: self.name,
-            domain: room.number,
-        }
     }
 }

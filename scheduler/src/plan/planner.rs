@@ -163,6 +163,20 @@ impl Planner {
         self.ahead.start_ms(id)
     }
 
+    /// Those who wait in one queue in the order in which they are looked at.
+    pub fn line<'a>(&self, mut waiting: Vec<&'a Request>) -> Vec<&'a Request> {
+        let key = |request: &Request| -> (Reverse<i32>, Option<Turn>) {
+            (Reverse(request.priority), self.orders.turn(&request.id))
+        };
+        waiting.sort_by(|a, b| key(a).cmp(&key(b)).then_with(|| turn(a).cmp(&turn(b))));
+        waiting
+    }
+
+    /// Who is promised a start, and when (ms since 1970): at most one of each queue.
+    pub fn promises(&self) -> BTreeMap<WorkloadId, i64> {
+        self.ahead.starts().collect()
+    }
+
     /// Forgets a workload that is gone, is going, or has finished.
     pub fn forget(&mut self, id: &WorkloadId) {
         self.waiting.forget(id);

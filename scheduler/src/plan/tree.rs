@@ -141,13 +141,20 @@ pub(super) fn children(
     target: &Target,
     nodes: &[usize],
 ) -> Option<(Level, Vec<Vec<usize>>)> {
-    let below = match level {
+    let first = match level {
         Level::Node => return None,
-        Level::Target if levels.is_empty() => Level::Node,
-        Level::Target => Level::Depth(0),
-        Level::Depth(depth) if depth + 1 < levels.len() => Level::Depth(depth + 1),
-        Level::Depth(_) | Level::Label(_) => Level::Node,
+        Level::Target => 0,
+        Level::Depth(depth) => depth + 1,
+        Level::Label(_) => levels.len(),
     };
+    // Levels that none of these nodes has say nothing about closeness.
+    let has = |depth: &usize| {
+        let numbers = target.domains(*depth);
+        nodes.iter().any(|node| numbers[*node] != NOWHERE)
+    };
+    let below = (first..levels.len())
+        .find(has)
+        .map_or(Level::Node, Level::Depth);
     let numbering = Numbering::new(&below, target);
     let mut groups: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
     for &node in nodes {

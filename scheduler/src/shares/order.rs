@@ -120,6 +120,21 @@ impl Shares {
             })
     }
 
+    /// Whether a queue, or one above it up to but without `parent`, is not above what of its guarantee it claims and would have still less if so much
+    /// of its use were taken away: one gang may reach across that line, but who stands at it loses nothing.
+    pub fn is_at_guarantee(&self, victim: QueueId, parent: QueueId, ask: &Ask) -> bool {
+        let mut path = self.tree.path(victim).take_while(|one| *one != parent);
+        path.any(|one| {
+            let (used, sure) = (self.used.row(one.0), self.division.sure.row(one.0));
+            ask.0.iter().any(|(dim, amount)| {
+                let slack = self.dims.get(*dim).slack;
+                self.measures.capacity(*dim) > 0
+                    && used[*dim] <= sure[*dim] + slack
+                    && used[*dim] - amount + slack < sure[*dim]
+            })
+        })
+    }
+
     /// The branches of two queues below their nearest common parent.
     pub fn branches(&self, a: QueueId, b: QueueId) -> (Branch, Branch) {
         let met = self.tree.meet(a, b);

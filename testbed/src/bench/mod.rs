@@ -3,12 +3,15 @@
 mod cost;
 mod fairness;
 mod jct;
+mod kueue;
 mod openb;
 mod place;
 mod plan;
 mod pooling;
+mod preempt;
 mod promises;
 mod table;
+mod topology;
 
 use anyhow::Result;
 
@@ -25,6 +28,12 @@ pub enum Bench {
     Pooling(table::ReplayArgs),
     /// Starts that are promised while estimates are wrong, in virtual time.
     Promises(table::ReplayArgs),
+    /// Span of gangs on a real map of racks, against other rules, in virtual time.
+    Topology(topology::TopologyArgs),
+    /// What preemption costs, against the exact minimum on small cuts.
+    Preempt(preempt::PreemptArgs),
+    /// The shapes of Kueue's performance tests, planner only, in virtual time.
+    Kueue(kueue::KueueArgs),
     /// Occupancy: the openb lists of a production fleet, against FGD and other packers.
     Openb(openb::OpenbArgs),
     /// Decisions per second on large fleets, without any writing.
@@ -38,6 +47,9 @@ pub fn run(bench: Bench) -> Result<()> {
         Bench::Fairness(args) => fairness::run(&args),
         Bench::Pooling(args) => pooling::run(&args),
         Bench::Promises(args) => promises::run(&args),
+        Bench::Topology(args) => topology::run(&args),
+        Bench::Preempt(args) => preempt::run(&args),
+        Bench::Kueue(args) => kueue::run(&args),
         Bench::Openb(args) => openb::run(&args),
         Bench::Plan(args) => plan::run(&args),
         Bench::Place(args) => on_clusters(place::run(args)),

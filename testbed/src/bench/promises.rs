@@ -52,7 +52,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<()> {
         }
         let mut live = Live::new(&shape, QueueOrder::Age, false, 0, 60_000);
         let outcome = drive(&trace, &setting, &mut live)?;
-        let late = Late::of(&outcome, &live.promised_ms);
+        let late = Late::of(&outcome, &live.promised_ms());
         let figures = Figures::of(&trace, &outcome, shape.total(), None);
         table.run(words, &format!("ours, live planner: {late}"), &figures);
         let others = format!(

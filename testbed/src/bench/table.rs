@@ -1,5 +1,6 @@
 //! What a bench of policies prints: runs with their figures, then every target with our figure beside it.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::PathBuf;
 
@@ -21,9 +22,19 @@ pub struct ReplayArgs {
     /// Folder of the traces.
     #[arg(long, default_value = "../shared/traces", value_name = "DIR")]
     pub traces: PathBuf,
+    /// Only inputs whose name has one of these words in it.
+    #[arg(long, value_delimiter = ',', value_name = "WORD")]
+    pub only: Vec<String>,
     /// Output: a table, or one JSON document.
     #[arg(long, short, value_enum, default_value_t)]
     pub output: Output,
+}
+
+impl ReplayArgs {
+    /// Whether an input is asked for.
+    pub(super) fn wants(&self, input: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|word| input.contains(word.as_str()))
+    }
 }
 
 /// How results are printed.
@@ -43,7 +54,10 @@ pub(super) struct Table {
     bench: &'static str,
     /// What the reader must know about the figures.
     notes: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     runs: Vec<Run>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rows: Vec<Row>,
     targets: Vec<Target>,
 }
 
@@ -54,6 +68,17 @@ struct Run {
     policy: String,
     #[serde(flatten)]
     figures: Figures,
+}
+
+/// One policy on one input, in figures of the bench's own.
+#[derive(Debug, Serialize)]
+struct Row {
+    input: String,
+    policy: String,
+    figures: BTreeMap<&'static str, f64>,
+    /// In which order they are printed.
+    #[serde(skip)]
+    order: Vec<&'static str>,
 }
 
 /// One target of `figures.md`.
@@ -90,6 +115,22 @@ impl Table {
             trace: trace.to_owned(),
             policy: policy.to_owned(),
             figures: figures.clone(),
+        });
+    }
+
+    /// A policy on an input, in figures that only this bench has.
+    pub(super) fn figures(
+        &mut self,
+        input: &str,
+        policy: &str,
+        figures: impl IntoIterator<Item = (&'static str, f64)>,
+    ) {
+        let figures: Vec<(&'static str, f64)> = figures.into_iter().collect();
+        self.rows.push(Row {
+            input: input.to_owned(),
+            policy: policy.to_owned(),
+            order: figures.iter().map(|(name, _)| *name).collect(),
+            figures: figures.into_iter().collect(),
         });
     }
 
@@ -142,6 +183,43 @@ impl Table {
         for note in &self.notes {
             out!("# {note}");
         }
+        if !self.runs.is_empty() {
+            self.print_runs();
+        }
+        for row in &self.rows {
+            let figures = row
+                .order
+                .iter()
+                .map(|name| format!("{name} {}", rounded(row.figures[name])));
+            out!(
+                "{:<16} {:<40} {}",
+                row.input,
+                row.policy,
+                figures.collect::<Vec<_>>().join(", ")
+            );
+        }
+        out!("");
+        for target in &self.targets {
+            out!(
+                "{} {:<66} {:>10.3} (to reach {} {}) {}",
+                if target.reached { '✓' } else { '✗' },
+                target.what,
+                target.ours,
+                if target.at_least { '≥' } else { '≤' },
+                target.bound,
+                target.others
+            );
+        }
+        let reached = self.targets.iter().filter(|target| target.reached).count();
+        out!(
+            "{}: {reached} of {} targets reached",
+            self.bench,
+            self.targets.len()
+        );
+        Ok(())
+    }
+
+    fn print_runs(&self) {
         out!(
             "{:<16} {:<34} {:>10} {:>9} {:>10} {:>10} {:>10} {:>10} {:>7} {:>8}",
             "trace",
@@ -177,25 +255,15 @@ impl Table {
                 one.lost_percent
             );
         }
-        out!("");
-        for target in &self.targets {
-            out!(
-                "{} {:<66} {:>10.3} (to reach {} {}) {}",
-                if target.reached { '✓' } else { '✗' },
-                target.what,
-                target.ours,
-                if target.at_least { '≥' } else { '≤' },
-                target.bound,
-                target.others
-            );
-        }
-        let reached = self.targets.iter().filter(|target| target.reached).count();
-        out!(
-            "{}: {reached} of {} targets reached",
-            self.bench,
-            self.targets.len()
-        );
-        Ok(())
+    }
+}
+
+/// As many digits as anybody reads.
+fn rounded(value: f64) -> String {
+    if value.abs() >= 100.0 || value.fract() == 0.0 {
+        format!("{value:.0}")
+    } else {
+        format!("{value:.3}")
     }
 }
 

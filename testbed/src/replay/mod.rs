@@ -17,6 +17,7 @@ pub mod measure;
 pub mod place;
 pub mod promised;
 pub mod read;
+pub mod shell;
 pub mod sliced;
 pub mod told;
 

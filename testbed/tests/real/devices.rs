@@ -505,9 +505,16 @@ fn an_expression_that_cannot_be_told_hurts_nobody_else() {
 fn a_quota_counts_what_claims_take() {
     run(async {
         let case = case("quota", json!({"strategy": "Gang", "queue": "t-claims"})).await?;
-        let queue = |limit: &str| json!({"apiVersion": "inhaul.dev/v1alpha1", "kind": "Queue", "metadata": {"name": "t-claims"}, "spec": {"limit": {"example.com/gpu": limit}}});
+        let queue = |limit: &str| json!({"apiVersion": "inhaul.dev/v1alpha1", "kind": "Queue", "metadata": {"name": "t-claims"}, "spec": {"limit": {"example.com/quota": limit}}});
         case.apply(queue("1")).await?;
-        template(&case, "whole", exactly("gpu.example.com", json!({}))).await?;
+        // Devices that no other test uses.
+        let driver = "quota.example.com";
+        let mut devices = slice("cpu-2", driver, None);
+        devices["spec"]["devices"] = json!([{"name": "dev-0"}, {"name": "dev-1"}]);
+        let member = case.member(EU);
+        member.apply(&devices.to_string()).await?;
+        member.apply(&class(driver).to_string()).await?;
+        template(&case, "whole", exactly(driver, json!({}))).await?;
         case.apply(claiming(case.job("first", 1, 0, "30m"), "whole"))
             .await?;
         let on_hub = |name: &'static str| {
@@ -522,7 +529,7 @@ fn a_quota_counts_what_claims_take() {
             .await?;
         let message = case.waits("batch", "Job", "second", "QueueLimit").await?;
         ensure!(
-            message.contains("limit of 1 example.com/gpu; 1 are used, 1 more are asked"),
+            message.contains("limit of 1 example.com/quota; 1 are used, 1 more are asked"),
             "{message}"
         );
         case.apply(queue("2")).await?;

@@ -9,6 +9,7 @@
 //! Every step makes a workload of higher priority run in place of ones of lower priority, and nobody gives way twice to the same claimant, so
 //! this ends: see `docs/decisions/0006-why-preemption-ends.md`.
 
+mod exact;
 mod search;
 mod victims;
 
@@ -26,6 +27,9 @@ use super::{Change, Decision, Explanation, Leaving, Outcome, Part, Step, eligibl
 use crate::fleet::{Fleet, Share, TargetName, WorkloadId};
 
 pub(super) use victims::Yield;
+
+/// Steps of the search for less lost work, about a millisecond.
+const EXACT_STEPS: u32 = 20_000;
 
 /// Who gives way to the claimant.
 #[derive(Clone, Debug)]
@@ -86,25 +90,59 @@ pub(super) fn find(
     let (candidates, later) = victims::candidates(fleet, book, orders, accounts, claim, &targets);
     let regions = regions(fleet, needs, &targets, claim.now_ms);
     for some in by_payer(candidates) {
-        let mut best: Option<(victims::Cost, search::Chosen)> = None;
+        let mut found: Vec<(victims::Cost, search::Chosen, &search::Region)> = Vec::new();
         for region in &regions {
             let mut search = search::Search::new(fleet, accounts, claim, &some);
-            let found = search.cheapest(region);
+            let fits = search.cheapest(region);
             let chosen = search.undo();
-            if !found {
-                continue;
-            }
-            let cost = search::cost(&some, &chosen);
-            if best.as_ref().is_none_or(|(least, _)| cost < *least) {
-                best = Some((cost, chosen));
+            if fits {
+                found.push((search::cost(&some, &chosen), chosen, region));
             }
         }
-        if let Some((_, chosen)) = best {
+        found.sort_by(|a, b| a.0.cmp(&b.0));
+        let chosen = cheaper(fleet, accounts, claim, &some, &found)
+            .or_else(|| Some(found.into_iter().next()?.1));
+        if let Some(chosen) = chosen {
             search::Search::new(fleet, accounts, claim, &some).apply(&chosen);
             return Ok(search::evictions(&some, chosen));
         }
     }
     Err(later)
+}
+
+/// Looks for victims that lose less work than the best choice so far, in the most promising regions first.
+fn cheaper(
+    fleet: &mut Fleet,
+    accounts: &mut Accounts,
+    claim: &Claim<'_>,
+    candidates: &[victims::Candidate],
+    found: &[(victims::Cost, search::Chosen, &search::Region)],
+) -> Option<search::Chosen> {
+    let (_, first, _) = found.first()?;
+    let mut least = exact::Sum::NOTHING;
+    for (index, what) in first {
+        if *what != Yield::Everything {
+            return None;
+        }
+        least = least.plus(&candidates[*index].price);
+    }
+    if !least.loses_work() {
+        return None;
+    }
+    let (mut best, mut steps) = (None, EXACT_STEPS);
+    for (_, _, region) in found {
+        let exact = exact::Exact::new(fleet, claim, candidates, region, least, &mut steps)?;
+        for (sum, set) in exact.cheaper() {
+            let mut search = search::Search::new(fleet, accounts, claim, candidates);
+            let fits = search.accepts(&set);
+            let chosen = search.undo();
+            if fits {
+                (least, best) = (sum, Some(chosen));
+                break;
+            }
+        }
+    }
+    best
 }
 
 /// Who may be asked together: with those of lower priority in the claimant's own queue the branch of the tree that is most above its

@@ -6,6 +6,8 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
+use placement_api::reason::Reason;
+
 use super::victims::{Candidate, Cost, Yield, may_go, on_node};
 use super::{Claim, Eviction, Shares};
 use crate::fleet::{Amounts, Fleet, Share, TargetName};
@@ -195,25 +197,33 @@ impl<'a> Search<'a> {
             }
             // All roles have room by themselves: more of the leading one makes room for all together.
             let (need, missing) = short.unwrap_or((&needs.sets[needs.leading()], 1));
-            let allowed = self.allowed();
-            let moves = region.iter().flat_map(|(name, nodes)| {
-                nodes
-                    .iter()
-                    .filter_map(|node| self.step(need, name, *node, &allowed))
-                    .map(|step| Move {
-                        // More than what is missing is worth nothing.
-                        gain: step.gain.min(missing),
-                        ..step
-                    })
-                    .collect::<Vec<_>>()
-            });
-            let Some(best) = moves.min_by(cheaper) else {
-                return false;
-            };
-            self.take(best);
+            let mut allowed = self.allowed();
+            loop {
+                let Some(best) = self.best_step(need, missing, region, &allowed) else {
+                    return false;
+                };
+                match self.take(best) {
+                    None => break,
+                    // Each of a step may go, but not all of them.
+                    Some(beyond) => allowed[beyond] = false,
+                }
+            }
         }
         self.put_back();
         true
+    }
+
+    /// Whether the claimant fits if just these go, each of them while it may be asked.
+    pub(super) fn accepts(&mut self, set: &[usize]) -> bool {
+        let request = self.claim.needs.request;
+        for index in set {
+            if !may_go(self.accounts, &self.candidates[*index], request) {
+                return false;
+            }
+            self.hand_on(*index, Some(&Yield::Everything));
+            self.taken.insert(*index, Yield::Everything);
+        }
+        self.fits()
     }
 
     /// Hands the room on in the fleet.
@@ -241,14 +251,17 @@ impl<'a> Search<'a> {
         !draft.added.is_empty()
     }
 
-    /// A queue at its limit evicts its own, the cheapest first.
+    /// A queue at its limit evicts its own, the cheapest first; where the limit is that of a queue above, all who are inside that one.
     fn within_limits(&mut self) -> bool {
         let request = self.claim.needs.request;
         for index in 0..self.candidates.len() {
-            if self.accounts.may_start(request).is_ok() {
+            let Err(refusal) = self.accounts.may_start(request) else {
                 return true;
-            }
-            if self.candidates[index].ground.is_own() {
+            };
+            let candidate = &self.candidates[index];
+            let counts = refusal.reason == Reason::QueueLimit
+                && self.accounts.is_within(&candidate.id, refusal.queue);
+            if candidate.ground.is_own() || counts && may_go(self.accounts, candidate, request) {
                 self.hand_on(index, Some(&Yield::Everything));
                 self.taken.insert(index, Yield::Everything);
             }
@@ -263,6 +276,27 @@ impl<'a> Search<'a> {
             .iter()
             .map(|candidate| may_go(self.accounts, candidate, request))
             .collect()
+    }
+
+    /// The cheapest step on any node of a region.
+    fn best_step(
+        &self,
+        need: &SetNeed<'_>,
+        missing: i64,
+        region: &Region,
+        allowed: &[bool],
+    ) -> Option<Move> {
+        let nodes = region
+            .iter()
+            .flat_map(|(name, nodes)| nodes.iter().map(move |node| (name, *node)));
+        nodes
+            .filter_map(|(name, node)| self.step(need, name, node, allowed))
+            .map(|step| Move {
+                // More than what is missing is worth nothing.
+                gain: step.gain.min(missing),
+                ..step
+            })
+            .min_by(cheaper)
     }
 
     /// The cheapest that gives room for at least one more pod on a node.
@@ -332,10 +366,22 @@ impl<'a> Search<'a> {
         evict(need, &node.free, there, self.candidates)
     }
 
-    fn take(&mut self, step: Move) {
-        for index in step.whole {
-            self.taken.insert(index, Yield::Everything);
-            self.hand_on(index, Some(&Yield::Everything));
+    /// Takes a step, or says which of its candidates may not go with those before it.
+    fn take(&mut self, step: Move) -> Option<usize> {
+        for (at, index) in step.whole.iter().enumerate() {
+            if !may_go(
+                self.accounts,
+                &self.candidates[*index],
+                self.claim.needs.request,
+            ) {
+                for back in &step.whole[..at] {
+                    self.taken.remove(back);
+                    self.hand_on(*back, None);
+                }
+                return Some(*index);
+            }
+            self.taken.insert(*index, Yield::Everything);
+            self.hand_on(*index, Some(&Yield::Everything));
         }
         for (index, target, share) in step.shrink {
             let mut shares = match self.taken.remove(&index) {
@@ -347,6 +393,7 @@ impl<'a> Search<'a> {
             self.hand_on(index, Some(&what));
             self.taken.insert(index, what);
         }
+        None
     }
 
     /// What is not needed stays, the dearest first.

@@ -4,6 +4,7 @@ mod build;
 mod devices;
 mod fast;
 mod give_way;
+mod laws;
 mod oracle;
 mod properties;
 mod situations;

@@ -148,3 +148,55 @@ fn every_way(boxes: &mut [Box_<'_>], request: &Request, pods: &[&PodSetRequest])
     }
     false
 }
+
+/// Pods and GPUs of each of a gang.
+pub(super) type Gang = (usize, i64);
+
+/// Which gangs can run together, in their turn: each one that leaves room for all that were taken before it. `targets` has the free GPUs of the
+/// nodes of each target; a gang is in one target. All ways are tried, so this is the best that any placement can do for this order.
+pub(super) fn best_in_turn(targets: &[Vec<i64>], gangs: &[Gang]) -> Vec<bool> {
+    let mut taken: Vec<Gang> = Vec::new();
+    gangs
+        .iter()
+        .map(|gang| {
+            taken.push(*gang);
+            let fits = together(&mut targets.to_vec(), &taken);
+            if !fits {
+                taken.pop();
+            }
+            fits
+        })
+        .collect()
+}
+
+/// Whether all of them have room at once.
+fn together(targets: &mut [Vec<i64>], gangs: &[Gang]) -> bool {
+    let Some((first, rest)) = gangs.split_first() else {
+        return true;
+    };
+    (0..targets.len()).any(|target| pod_by_pod(targets, target, 0, *first, rest))
+}
+
+/// Pods are alike: each one is on the node of the one before or on a later one.
+fn pod_by_pod(
+    targets: &mut [Vec<i64>],
+    target: usize,
+    from: usize,
+    (pods, gpus): Gang,
+    rest: &[Gang],
+) -> bool {
+    if pods == 0 {
+        return together(targets, rest);
+    }
+    for node in from..targets[target].len() {
+        if targets[target][node] >= gpus {
+            targets[target][node] -= gpus;
+            let found = pod_by_pod(targets, target, node, (pods - 1, gpus), rest);
+            targets[target][node] += gpus;
+            if found {
+                return true;
+            }
+        }
+    }
+    false
+}
