@@ -193,17 +193,18 @@ mod tests {
 
     #[test]
     fn gangs_in_racks_run_too() {
+        const SETS: &[shape::Set] = &[
+            shape::Set {
+                count: 6,
+                ..TAS.sets[0]
+            },
+            shape::Set {
+                count: 3,
+                ..TAS.sets[7]
+            },
+        ];
         let tiny = Shape {
-            sets: &[
-                shape::Set {
-                    count: 6,
-                    ..TAS.sets[0]
-                },
-                shape::Set {
-                    count: 3,
-                    ..TAS.sets[7]
-                },
-            ],
+            sets: SETS,
             cohorts: 1,
             queues: 2,
             racks: Some((2, 2)),
