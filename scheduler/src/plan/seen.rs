@@ -188,10 +188,23 @@ impl<'a> Seen<'a> {
         };
         let asked = asked(fleet.levels(), topology);
         let levels = (level, &asked);
-        spans(fleet, levels, self.target, &self.nodes, copies, wants[leading])
+        spans(
+            fleet,
+            levels,
+            self.target,
+            &self.nodes,
+            copies,
+            wants[leading],
+        )
     }
 
-    pub(super) fn score(&self, needs: &Needs<'_>, room: &Room, wants: &[i64], span: Span) -> Score<'a> {
+    pub(super) fn score(
+        &self,
+        needs: &Needs<'_>,
+        room: &Room,
+        wants: &[i64],
+        span: Span,
+    ) -> Score<'a> {
         let leading = needs.leading();
         let want = wants.get(leading).copied().unwrap_or(0);
         let left = room.copies.get(leading).copied().unwrap_or(0) - want;

@@ -26,8 +26,8 @@ pub(super) fn spans(
 ) -> BTreeMap<usize, Span> {
     let numbering = Numbering::new(level, target);
     let outer = outer(fleet.levels(), level, target, nodes);
-    let inner = (level != asked && at_least_as_wide(level, asked))
-        .then(|| Numbering::new(asked, target));
+    let inner =
+        (level != asked && at_least_as_wide(level, asked)).then(|| Numbering::new(asked, target));
     let mut around: BTreeMap<usize, i64> = BTreeMap::new();
     // By domain: the one around it, and its parts. A node that is in none is one by itself.
     let mut rooms: BTreeMap<usize, (usize, BTreeMap<(usize, usize), i64>)> = BTreeMap::new();

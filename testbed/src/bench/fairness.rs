@@ -71,13 +71,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<()> {
         if let Some(told) = told {
             told.tell(&mut told_trace, 1);
         }
-        let mut live = Live::new(
-            &shape,
-            QueueOrder::FinishTime,
-            true,
-            ROUND_MS,
-            RESTART_MS,
-        );
+        let mut live = Live::new(&shape, QueueOrder::FinishTime, true, ROUND_MS, RESTART_MS);
         let outcome = drive(&told_trace, &setting, &mut live)?;
         let figures = Figures::of(&told_trace, &outcome, GPUS, Some(SHARE));
         table.run("shockwave 120", &format!("ours, {words}"), &figures);

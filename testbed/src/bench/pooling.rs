@@ -215,7 +215,10 @@ fn pinned(parts: &[Trace], sizes: &[usize], kind: &Kind) -> Result<Vec<Figures>>
 
 /// Mean wait over all jobs.
 fn mean(parts: &[Figures]) -> f64 {
-    let wait: f64 = parts.iter().map(|part| part.wait.mean * part.jobs as f64).sum();
+    let wait: f64 = parts
+        .iter()
+        .map(|part| part.wait.mean * part.jobs as f64)
+        .sum();
     wait / parts.iter().map(|part| part.jobs).sum::<usize>().max(1) as f64
 }
 

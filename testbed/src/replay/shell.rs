@@ -174,9 +174,7 @@ impl Shell {
         if decision.outcome == Outcome::Wait
             && let Some(start) = self.planner.promised_ms(&decision.id)
         {
-            self.promised_ms
-                .entry(decision.id.clone())
-                .or_insert(start);
+            self.promised_ms.entry(decision.id.clone()).or_insert(start);
         }
         if decision
             .leaving

@@ -70,6 +70,8 @@ pub(super) struct Price {
     pub(super) devices_ms: i128,
     /// The same for a thousandth of a CPU.
     pub(super) cpu_ms: i128,
+    /// It has several pods.
+    pub(super) gang: bool,
 }
 
 /// What a set of evictions costs; less is better, the fields in the order of their weight. To shrink costs nothing.
@@ -80,6 +82,7 @@ pub(super) struct Cost {
     pub(super) devices_ms: i128,
     pub(super) cpu_ms: i128,
     pub(super) workloads: usize,
+    pub(super) gangs: usize,
     pub(super) shrunk: i64,
     pub(super) ids: Vec<WorkloadId>,
 }
@@ -91,6 +94,7 @@ impl Cost {
         self.devices_ms += candidate.price.devices_ms;
         self.cpu_ms += candidate.price.cpu_ms;
         self.workloads += 1;
+        self.gangs += usize::from(candidate.price.gang);
         self.ids.push(candidate.id.clone());
     }
 }
@@ -251,6 +255,7 @@ fn price(fleet: &Fleet, request: &Request, now_ms: i64) -> Price {
         turn: 0,
         devices_ms: 0,
         cpu_ms: 0,
+        gang: request.pods() > 1,
     };
     for part in request.current.iter().filter(|part| !part.evicting) {
         let Some(started) = part.started_ms else {

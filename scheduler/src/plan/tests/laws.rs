@@ -76,7 +76,11 @@ fn size(request: &Request) -> i64 {
 
 /// The branch of a queue as another one sees it: its own name inside `p`, the child of the root outside.
 fn branch<'a>(queue: &'a str, seen_from: &str) -> &'a str {
-    if queue != "c" && seen_from == "c" { "p" } else { queue }
+    if queue != "c" && seen_from == "c" {
+        "p"
+    } else {
+        queue
+    }
 }
 
 impl World {
@@ -89,7 +93,13 @@ impl World {
         }
         let mut fleet = fleet();
         let all: Vec<_> = (0..nodes)
-            .map(|n| node(&format!("n{n}"), "zone=z1 rack=r1", &format!("gpu={PER_NODE} pods=110")))
+            .map(|n| {
+                node(
+                    &format!("n{n}"),
+                    "zone=z1 rack=r1",
+                    &format!("gpu={PER_NODE} pods=110"),
+                )
+            })
             .collect();
         add(&mut fleet, "east", "", &all);
         let mut planner = Planner::new();

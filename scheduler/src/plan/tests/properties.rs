@@ -414,7 +414,9 @@ proptest! {
 fn gap(cases: u64) -> [(i64, i64); 2] {
     let mut seed = 7_u64;
     let mut below = |most: u64| {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        seed = seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         i64::try_from((seed >> 33) % most).expect("small")
     };
     let (mut ours, mut best) = ((0, 0), (0, 0));
@@ -439,12 +441,19 @@ fn gap(cases: u64) -> [(i64, i64); 2] {
             .enumerate()
             .map(|(at, (pods, gpus))| Request {
                 submitted_ms: i64::try_from(at).expect("few"),
-                ..gang(&format!("w{at}"), i64::try_from(*pods).expect("few"), &format!("gpu={gpus}"))
+                ..gang(
+                    &format!("w{at}"),
+                    i64::try_from(*pods).expect("few"),
+                    &format!("gpu={gpus}"),
+                )
             })
             .collect();
         let (decisions, _) = plan(&mut fleet, &requests, NOW);
         let size = |at: usize| i64::try_from(gangs[at].0).expect("few") * gangs[at].1;
-        for (at, runs) in oracle::best_in_turn(&targets, &gangs).into_iter().enumerate() {
+        for (at, runs) in oracle::best_in_turn(&targets, &gangs)
+            .into_iter()
+            .enumerate()
+        {
             if runs {
                 best = (best.0 + size(at), best.1 + 1);
             }
@@ -460,7 +469,13 @@ fn gap(cases: u64) -> [(i64, i64); 2] {
 #[test]
 fn the_gap_to_the_best_placement_is_small() {
     let [(gpus, gangs), (best_gpus, best_gangs)] = gap(500);
-    assert!(gpus <= best_gpus + best_gpus / 50, "the oracle misses something: {gpus} of {best_gpus}");
+    assert!(
+        gpus <= best_gpus + best_gpus / 50,
+        "the oracle misses something: {gpus} of {best_gpus}"
+    );
     assert!(gpus * 100 >= best_gpus * 97, "{gpus} of {best_gpus} GPUs");
-    assert!(gangs * 100 >= best_gangs * 97, "{gangs} of {best_gangs} gangs");
+    assert!(
+        gangs * 100 >= best_gangs * 97,
+        "{gangs} of {best_gangs} gangs"
+    );
 }

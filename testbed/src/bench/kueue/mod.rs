@@ -134,7 +134,10 @@ fn targets(table: &mut Table, shape: &Shape, words: &str, outcome: &Outcome) {
         format!("{name}, {words}: evictions of one workload"),
         outcome.most_stops as f64,
         1.0,
-        format!("{} evictions, Kueue {}", outcome.stops, published.preemptions),
+        format!(
+            "{} evictions, Kueue {}",
+            outcome.stops, published.preemptions
+        ),
     );
     table.at_least(
         format!("{name}, {words}: decisions/s"),
@@ -176,7 +179,11 @@ mod tests {
         for (words, rules) in VARIANTS {
             let outcome = replay(&TINY, &works, &mut Ours::new(&TINY, &works, rules)).expect(words);
             assert!(outcome.makespan_ms >= TINY.bound_ms(), "{words}");
-            assert!(outcome.makespan_ms <= 8_000, "{words}: {}", outcome.makespan_ms);
+            assert!(
+                outcome.makespan_ms <= 8_000,
+                "{words}: {}",
+                outcome.makespan_ms
+            );
             assert!(outcome.most_stops <= 1, "{words}: {}", outcome.most_stops);
             assert!(rules.min_runtime_ms == 0 || outcome.stops == 0, "{words}");
         }
@@ -184,26 +191,30 @@ mod tests {
         assert_eq!((greedy.starts, greedy.stops), (64, 0));
     }
 
+    /// Gangs in two racks.
+    const TINY_TAS: Shape = Shape {
+        name: "tiny tas",
+        cohorts: 1,
+        queues: 2,
+        sets: &[
+            shape::Set {
+                count: 6,
+                ..TAS.sets[0]
+            },
+            shape::Set {
+                count: 3,
+                ..TAS.sets[7]
+            },
+        ],
+        racks: Some((2, 2)),
+        ..TAS
+    };
+
     #[test]
     fn gangs_in_racks_run_too() {
-        let tiny = Shape {
-            sets: &[
-                shape::Set {
-                    count: 6,
-                    ..TAS.sets[0]
-                },
-                shape::Set {
-                    count: 3,
-                    ..TAS.sets[7]
-                },
-            ],
-            cohorts: 1,
-            queues: 2,
-            racks: Some((2, 2)),
-            ..TAS
-        };
-        let works = tiny.works();
-        let outcome = replay(&tiny, &works, &mut Ours::new(&tiny, &works, VARIANTS[0].1));
-        assert_eq!(outcome.expect("tas").starts, 18);
+        let works = TINY_TAS.works();
+        let mut ours = Ours::new(&TINY_TAS, &works, VARIANTS[0].1);
+        let outcome = replay(&TINY_TAS, &works, &mut ours).expect("tas");
+        assert_eq!(outcome.starts, 18);
     }
 }

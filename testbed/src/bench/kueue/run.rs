@@ -54,7 +54,9 @@ impl Outcome {
     pub(super) fn cycle_ms(&self, per_mille: usize) -> f64 {
         let last = self.cycles.len().saturating_sub(1);
         let at = (self.cycles.len() * per_mille / 1000).min(last);
-        self.cycles.get(at).map_or(0.0, |one| one.as_secs_f64() * 1e3)
+        self.cycles
+            .get(at)
+            .map_or(0.0, |one| one.as_secs_f64() * 1e3)
     }
 }
 

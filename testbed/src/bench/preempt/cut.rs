@@ -51,6 +51,7 @@ pub(super) struct Cost {
     /// GPU-milliseconds of lost work.
     pub(super) lost: i64,
     pub(super) victims: usize,
+    pub(super) gangs: usize,
 }
 
 impl Running {
@@ -76,6 +77,7 @@ impl Cost {
             priority: self.priority.max(one.priority),
             lost: self.lost + one.lost(),
             victims: self.victims + 1,
+            gangs: self.gangs + usize::from(one.is_gang()),
         }
     }
 }
@@ -137,7 +139,16 @@ impl Cut {
                 saved_ms: (below(4) == 0).then(|| NOW_MS - (NOW_MS - started_ms) / 8),
             });
         }
-        let (pods, gpus) = [(1, 1), (1, 4), (1, 8), (2, 4), (2, 8), (3, 8), (4, 4), (6, 1)][below(8)];
+        let (pods, gpus) = [
+            (1, 1),
+            (1, 4),
+            (1, 8),
+            (2, 4),
+            (2, 8),
+            (3, 8),
+            (4, 4),
+            (6, 1),
+        ][below(8)];
         Self {
             nodes,
             running,

@@ -90,9 +90,7 @@ fn node_by_node(cut: &Cut, victims: &[usize]) -> Option<Vec<usize>> {
                     return None;
                 }
                 // The important ones are spared first.
-                there.sort_by_key(|position| {
-                    (Reverse(cut.running[*position].priority), *position)
-                });
+                there.sort_by_key(|position| (Reverse(cut.running[*position].priority), *position));
                 for position in there.clone() {
                     let less: Vec<usize> = there
                         .iter()

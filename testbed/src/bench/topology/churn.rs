@@ -35,9 +35,14 @@ impl Sizes {
         let mut gangs = Vec::new();
         for (number, line) in text.lines().enumerate().skip(1) {
             let pair = line.trim().split_once(',');
-            let pair = pair.and_then(|(hosts, jobs)| Some((hosts.parse().ok()?, jobs.parse().ok()?)));
+            let pair =
+                pair.and_then(|(hosts, jobs)| Some((hosts.parse().ok()?, jobs.parse().ok()?)));
             let Some((hosts, jobs)) = pair else {
-                bail!("{}, line {}: {line:?} is not worker_num,jobs", path.display(), number + 1);
+                bail!(
+                    "{}, line {}: {line:?} is not worker_num,jobs",
+                    path.display(),
+                    number + 1
+                );
             };
             gangs.push((hosts, jobs));
         }
@@ -47,7 +52,9 @@ impl Sizes {
     /// Hosts and how many gangs have so many.
     pub(super) fn of(gangs: &[(i64, i64)]) -> Self {
         let mut sum = 0;
-        let upto = gangs.iter().filter(|(hosts, jobs)| (1..=LARGEST).contains(hosts) && *jobs > 0);
+        let upto = gangs
+            .iter()
+            .filter(|(hosts, jobs)| (1..=LARGEST).contains(hosts) && *jobs > 0);
         Self {
             upto: upto
                 .map(|(hosts, jobs)| {
@@ -97,7 +104,10 @@ impl Spans {
             ("worst", self.worst),
             ("span / fewest free", self.of_free / self.gangs.max(1.0)),
             ("above that, %", 100.0 * self.above / self.gangs.max(1.0)),
-            ("in several blocks, %", 100.0 * self.torn / self.gangs.max(1.0)),
+            (
+                "in several blocks, %",
+                100.0 * self.torn / self.gangs.max(1.0),
+            ),
             ("with single hosts", self.all_of_minimum / self.all.max(1.0)),
             ("load %", 100.0 * self.load / self.all.max(1.0)),
             ("gangs", self.gangs),

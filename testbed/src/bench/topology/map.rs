@@ -34,9 +34,15 @@ impl Map {
         for (number, line) in lines.enumerate() {
             let fields: Vec<&str> = line.trim().split(',').collect();
             let [_, _, block, rack] = fields[..] else {
-                bail!("{}, line {}: 4 columns are needed", path.display(), number + 2);
+                bail!(
+                    "{}, line {}: 4 columns are needed",
+                    path.display(),
+                    number + 2
+                );
             };
-            *racks.entry((block.to_owned(), rack.to_owned())).or_default() += 1;
+            *racks
+                .entry((block.to_owned(), rack.to_owned()))
+                .or_default() += 1;
         }
         Ok(Self::of(racks))
     }

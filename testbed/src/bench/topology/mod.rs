@@ -108,7 +108,16 @@ mod tests {
         let sizes = Sizes::of(&[(1, 60), (2, 20), (4, 10), (6, 5), (12, 5)]);
         let (mut ours, mut other) = (Spans::default(), Spans::default());
         for seed in 1..=3 {
-            churn(&map, &sizes, load, 150, seed, &mut Ours::new(&map), &mut ours).expect("ours");
+            churn(
+                &map,
+                &sizes,
+                load,
+                150,
+                seed,
+                &mut Ours::new(&map),
+                &mut ours,
+            )
+            .expect("ours");
             let draws = Draws::new(seed);
             let mut simple = Simple {
                 map: &map,

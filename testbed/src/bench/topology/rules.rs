@@ -21,8 +21,13 @@ const GPUS: i64 = 8;
 /// Chooses racks.
 pub(super) trait Placer {
     /// Racks and hosts in each, out of what is free by rack.
-    fn place(&mut self, gang: usize, hosts: i64, now_ms: i64, free: &[i64])
-    -> Result<Vec<(usize, i64)>>;
+    fn place(
+        &mut self,
+        gang: usize,
+        hosts: i64,
+        now_ms: i64,
+        free: &[i64],
+    ) -> Result<Vec<(usize, i64)>>;
     /// A gang has ended.
     fn end(&mut self, gang: usize, now_ms: i64);
 }
@@ -44,16 +49,18 @@ impl Ours {
             ..InventoryStatus::default()
         };
         for (position, rack) in map.racks.iter().enumerate() {
-            status.nodes.extend((0..rack.hosts).map(|host| InventoryNode {
-                name: format!("r{position:04}h{host:02}"),
-                class: "host".to_owned(),
-                labels: [
-                    (BLOCK.to_owned(), rack.block.clone()),
-                    (RACK.to_owned(), rack.name.clone()),
-                ]
-                .into(),
-                free: amount.clone(),
-                ..InventoryNode::default()
+            status.nodes.extend((0..rack.hosts).map(|host| {
+                InventoryNode {
+                    name: format!("r{position:04}h{host:02}"),
+                    class: "host".to_owned(),
+                    labels: [
+                        (BLOCK.to_owned(), rack.block.clone()),
+                        (RACK.to_owned(), rack.name.clone()),
+                    ]
+                    .into(),
+                    free: amount.clone(),
+                    ..InventoryNode::default()
+                }
             }));
         }
         let mut fleet = Fleet::new();
@@ -164,13 +171,7 @@ pub(super) struct Simple<'a> {
 }
 
 impl Placer for Simple<'_> {
-    fn place(
-        &mut self,
-        _: usize,
-        hosts: i64,
-        _: i64,
-        free: &[i64],
-    ) -> Result<Vec<(usize, i64)>> {
+    fn place(&mut self, _: usize, hosts: i64, _: i64, free: &[i64]) -> Result<Vec<(usize, i64)>> {
         let mut order: Vec<usize> = (0..free.len()).filter(|rack| free[*rack] > 0).collect();
         match self.rule {
             Rule::FirstFit => {}
