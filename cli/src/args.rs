@@ -58,6 +58,11 @@ pub(crate) enum Command {
     Queue(Queue),
     /// Plan a fleet that a file describes, and compare what is expected
     Simulate(Simulate),
+    /// Say what a change would do to the fleet as it is now; nothing is written
+    #[command(name = "whatif", visible_alias = "what-if")]
+    WhatIf(WhatIf),
+    /// Have a recorded run of the planner again, and compare every decision
+    Replay(Replay),
     /// Print the CustomResourceDefinitions
     Crds(Crds),
     /// Print a completion script for a shell
@@ -260,6 +265,9 @@ pub(crate) struct Explain {
     /// Namespace [default: that of the context]
     #[arg(short, long, value_name = "NAME")]
     pub(crate) namespace: Option<String>,
+    /// If it waits: try what would let it start earlier, on the fleet as it is (needs the right to see all of it)
+    #[arg(long)]
+    pub(crate) faster: bool,
     /// For machines
     #[arg(short, long, value_enum)]
     pub(crate) output: Option<Format>,
@@ -284,6 +292,44 @@ pub(crate) struct Simulate {
     /// Plan a second time with a change, such as 'queue vision guaranteed gpu +4', and print what differs; may be given several times
     #[arg(long, value_name = "CHANGE")]
     pub(crate) what_if: Vec<String>,
+    /// Write down what goes into the planner, for `inhaul replay`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record: Option<PathBuf>,
+}
+
+/// `inhaul whatif`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Changes:\n  queue NAME guaranteed|limit RESOURCE +N|-N|=N\n  queue NAME weight +N|-N|=N\n  workload KIND/NAME priority +N|-N|=N\n  \
+    workload KIND/NAME product H100\n  workload KIND/NAME topology Required|Preferred|none\n  target add NAME like OTHER\n  target lose NAME\n  target cordon NAME\n\
+    Examples:\n  inhaul whatif queue vision guaranteed gpu +4\n  inhaul whatif -n vision workload job/sweep priority +100\n  \
+    inhaul whatif 'target lose us-2' 'target add us-3 like us-2'"
+)]
+pub(crate) struct WhatIf {
+    /// One change as words, or several in quotes
+    #[arg(value_name = "CHANGE", required = true, num_args = 1.., allow_negative_numbers = true)]
+    pub(crate) changes: Vec<String>,
+    /// Namespace of the workload that is named [default: that of the context]
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) namespace: Option<String>,
+    /// json or yaml, for machines
+    #[arg(short, long, value_enum)]
+    pub(crate) output: Option<Format>,
+}
+
+/// `inhaul replay`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Recordings are made by `inhaul-scheduler --record DIR` and `inhaul simulate --record FILE`. Exit code 1: a decision came out \
+    otherwise, or the file is damaged."
+)]
+pub(crate) struct Replay {
+    /// The recording; - is the standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// json or yaml, for machines
+    #[arg(short, long, value_enum)]
+    pub(crate) output: Option<Format>,
 }
 
 /// `inhaul queue`.
@@ -386,6 +432,8 @@ mod tests {
             vec!["inhaul", "get", "-n", "a", "-A"],
             vec!["inhaul", "target", "register", "x", "--wait", "soon"],
             vec!["inhaul", "explain"],
+            vec!["inhaul", "whatif"],
+            vec!["inhaul", "replay"],
         ] {
             let error = Args::try_parse_from(&args).err();
             assert_eq!(error.map(|e| e.exit_code()), Some(2), "{args:?}");

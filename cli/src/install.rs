@@ -55,6 +55,7 @@ pub(crate) async fn run(session: &Session, args: args::Install) -> Result<(), Fa
 
     let mut tally = apply::apply_all(&cluster, &hub::scheduler_account()).await?;
     tally.add(apply::apply(&cluster, &hub::view_role()).await?);
+    tally.add(apply::apply(&cluster, &hub::whatif_role()).await?);
     output::done(
         "roles",
         &format!("of the scheduler, and view for users: {tally}"),
@@ -122,6 +123,7 @@ fn print(args: &args::Install) -> Result<(), Failure> {
     all.push(hub::system_namespace());
     all.extend(hub::scheduler_account());
     all.push(hub::view_role());
+    all.push(hub::whatif_role());
     if args.scheduler == args::RunBy::Deployment {
         all.push(hub::scheduler_deployment(&args.image));
     }

@@ -28,11 +28,13 @@ mod lines;
 mod manifests;
 mod output;
 mod queue;
+mod replay;
 mod session;
 mod simulate;
 mod table;
 mod target;
 mod views;
+mod whatif;
 mod words;
 
 use args::{Args, Command};
@@ -78,6 +80,7 @@ fn run(args: Args) -> Result<(), Failure> {
         Command::Crds(crds) => return crds::run(crds),
         Command::Completions { shell } => return completions(*shell),
         Command::Simulate(simulate) => return simulate::run(simulate),
+        Command::Replay(replay) => return replay::run(replay),
         _ => {}
     }
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error"));
@@ -100,7 +103,11 @@ fn run(args: Args) -> Result<(), Failure> {
             Command::Get(get) => get::run(&session, get).await,
             Command::Explain(explain) => explain::run(&session, explain).await,
             Command::Queue(queue) => queue::run(&session, queue).await,
-            Command::Crds(_) | Command::Completions { .. } | Command::Simulate(_) => Ok(()),
+            Command::WhatIf(asked) => whatif::run(&session, asked).await,
+            Command::Crds(_)
+            | Command::Completions { .. }
+            | Command::Simulate(_)
+            | Command::Replay(_) => Ok(()),
         }
     });
     // A connection may still be closing; nobody waits for that.

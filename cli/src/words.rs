@@ -57,6 +57,18 @@ pub(crate) fn count(n: i64, what: &str) -> String {
     }
 }
 
+/// `1st`, `2nd`, `3rd`, `11th`.
+pub(crate) fn ordinal(n: usize) -> String {
+    let ending = match (n % 100, n % 10) {
+        (11..=13, _) => "th",
+        (_, 1) => "st",
+        (_, 2) => "nd",
+        (_, 3) => "rd",
+        _ => "th",
+    };
+    format!("{n}{ending}")
+}
+
 /// The word that people use for a product: `NVIDIA-H100-80GB-HBM3` is an H100.
 pub(crate) fn product(name: &str) -> &str {
     let trimmed = name.strip_prefix("NVIDIA-").unwrap_or(name);
@@ -139,6 +151,11 @@ pub(crate) fn requests(list: &ResourceList) -> String {
         })
         .collect();
     words.join(", ")
+}
+
+/// The same with the short name of the resource that everyone means: `4 gpu, 8 cpu`.
+pub(crate) fn gpus(list: &ResourceList) -> String {
+    requests(list).replace("nvidia.com/gpu", "gpu")
 }
 
 /// Free of total, for one resource; memory in the largest binary unit that keeps three digits.

@@ -413,6 +413,7 @@ fn pod_set(set: &PodSet, min_count: Option<i64>, claims: Vec<DeviceClaim>) -> Po
         count: i64::from(set.count),
         min_count: min_count.or(set.min_count.map(i64::from)),
         requests: set.pod.vector(),
+        gpu_share_milli: 0,
         claims,
         node_selector: set.pod.node_selector.clone(),
         affinity: set.pod.affinity.clone(),

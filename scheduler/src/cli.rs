@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use placement_api::duration::GoDuration;
+use placement_api::quantity::Quantity;
 
 /// Decides which workload runs on which target.
 #[derive(Clone, Debug, Parser)]
@@ -33,6 +34,12 @@ pub struct Args {
     /// Form of the log on standard error.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
+    /// Folder for recordings of what goes into the planner, one file for each leadership; `inhaul replay` has the same run again.
+    #[arg(long, value_name = "DIR", env = "INHAUL_RECORD")]
+    pub record: Option<PathBuf>,
+    /// A recording that has become so large ends; scheduling goes on.
+    #[arg(long, value_name = "BYTES", default_value = "1Gi", value_parser = bytes)]
+    pub record_limit: u64,
 }
 
 /// Where to listen.
@@ -64,6 +71,14 @@ fn listen(text: &str) -> Result<Listen, String> {
         })
 }
 
+fn bytes(text: &str) -> Result<u64, String> {
+    let most = Quantity::parse(text)
+        .ok()
+        .and_then(|quantity| u64::try_from(quantity.value()).ok());
+    most.filter(|most| *most > 0)
+        .ok_or_else(|| "write a number of bytes, such as 64Mi or 1Gi".to_owned())
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     let duration = GoDuration::parse(text)
         .map_err(|error| error.to_string())?
@@ -91,11 +106,16 @@ mod tests {
             "6s",
             "--log-format",
             "json",
+            "--record",
+            "/tmp/runs",
+            "--record-limit",
+            "64Mi",
         ])
         .unwrap();
         assert_eq!(args.listen, Listen(None));
         assert_eq!(args.lost_after, Duration::from_secs(6));
         assert_eq!(args.log_format, LogFormat::Json);
+        assert_eq!(args.record_limit, 64 << 20);
         assert!(
             parse(&["--listen", ":9000"])
                 .unwrap()
@@ -109,6 +129,8 @@ mod tests {
             &["--lost-after", "0s"][..],
             &["--lost-after", "6"],
             &["--listen", "here"],
+            &["--record-limit", "0"],
+            &["--record-limit", "much"],
             &["more"],
         ] {
             assert!(parse(wrong).is_err(), "{wrong:?}");

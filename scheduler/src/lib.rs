@@ -4,7 +4,7 @@
 //! watch -> event -> fleet model -> plan() -> (Decision, Explanation) -> diff -> write(term) -> Workload, Assignment
 //! ```
 //!
-//! [`fleet`], [`plan`] and [`shares`] are pure: plain data in, plain data out. So are [`ask`] (what an object wants), [`select`] (which
+//! [`fleet`], [`plan`] and [`shares`] are pure: plain data in, plain data out. So are [`record`] (what went in, and a run once more), [`ask`] (what an object wants), [`select`] (which
 //! Placement it belongs to), [`manifest`] (what travels), [`merge`] and [`scenario`] (fleets described in files). Everything that talks
 //! to the hub is in `shell`.
 
@@ -14,11 +14,15 @@ pub mod fleet;
 pub mod manifest;
 pub mod merge;
 pub mod plan;
+pub mod record;
 mod run;
 pub mod scenario;
 pub mod select;
 pub mod shares;
 mod shell;
+pub mod whatif;
+
+pub use shell::Reader;
 
 use std::ffi::OsString;
 use std::io::IsTerminal as _;

@@ -17,6 +17,7 @@ use tracing::{info, warn};
 use crate::cli::Args;
 use crate::shell::lease::{Candidate, ConnectionHandle, Held};
 use crate::shell::metrics::Metrics;
+use crate::shell::recorder::Recording;
 use crate::shell::serve::{Readiness, Stage, serve};
 use crate::shell::{End, Engine, Model};
 
@@ -109,7 +110,7 @@ async fn lead_again_and_again(
         };
         metrics.leads(Some(leadership.term));
         let model = Model::new(hub_uid, leadership.term, args.lost_after);
-        let engine = Engine::new(
+        let mut engine = Engine::new(
             hub.clone(),
             leadership,
             candidate.identity.clone(),
@@ -117,6 +118,12 @@ async fn lead_again_and_again(
             metrics.clone(),
             readiness.clone(),
         );
+        if let Some(folder) = &args.record {
+            engine.record(&Recording {
+                folder: folder.clone(),
+                most: args.record_limit,
+            });
+        }
         let mut stopping = stopped.clone();
         let patience = async {
             drop(stopping.wait_for(|stop| *stop).await);

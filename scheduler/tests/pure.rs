@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 const CORES: &[&str] = &[
     "scheduler/src/plan",
     "scheduler/src/fleet",
+    "scheduler/src/record",
     "scheduler/src/scenario",
     "scheduler/src/shares",
+    "scheduler/src/whatif",
     "syncer/src/decide",
 ];
 

@@ -17,6 +17,10 @@ use crate::output::{self, Format, Paint};
 use crate::session::Session;
 use crate::views::{AssignmentView, LeaseView};
 
+use in_line::InLine;
+
+mod faster;
+mod in_line;
 mod render;
 
 /// Short names of kinds that everyone types.
@@ -39,7 +43,16 @@ pub(crate) async fn run(session: &Session, args: args::Explain) -> Result<(), Fa
     let Some(workload) = find(&hub, &namespace, &kind, &name).await? else {
         return Err(why_not(&hub, &namespace, &kind, &name).await?);
     };
-    let facts = gather(&hub, workload).await?;
+    let mut facts = gather(&hub, workload).await?;
+    if args.faster {
+        let id = facts.workload.metadata.name.clone().unwrap_or_default();
+        let view = crate::whatif::read::view(&hub).await?;
+        let status = facts.workload.status.as_ref();
+        let promised = status.and_then(|status| status.expected_start.as_ref());
+        let promised = promised.and_then(|text| text.parse::<Timestamp>().ok());
+        let promised_ms = promised.map(Timestamp::as_millisecond);
+        facts.hints = Some(faster::hints(&view, &id, promised_ms, Timestamp::now()));
+    }
     match args.output {
         Some(Format::Json) => return structured(&hub, &facts, false).await,
         Some(Format::Yaml) => return structured(&hub, &facts, true).await,
@@ -149,6 +162,10 @@ struct Facts {
     /// Whether Assignments may be read at all.
     may_read: bool,
     targets: Vec<SyncTarget>,
+    /// Of one that waits: its queue and its place in the line.
+    in_line: Option<InLine>,
+    /// What may let it start earlier, where that was asked.
+    hints: Option<Vec<faster::Hint>>,
 }
 
 async fn gather(hub: &Cluster, workload: Workload) -> Result<Facts, Failure> {
@@ -174,11 +191,14 @@ async fn gather(hub: &Cluster, workload: Workload) -> Result<Facts, Failure> {
         Err(error) if error.class() == Class::Denied => Vec::new(),
         Err(error) => return Err(hub.failure(&error)),
     };
+    let in_line = in_line::of(hub, &workload).await?;
     Ok(Facts {
         workload,
         assignments,
         may_read,
         targets,
+        in_line,
+        hints: None,
     })
 }
 
@@ -260,7 +280,9 @@ async fn structured(hub: &Cluster, facts: &Facts, yaml: bool) -> Result<(), Fail
         assignments.insert(target, hub.get::<RawObject>(&api::ASSIGNMENTS, &key).await?);
     }
     output::structured(
-        &json!({ "workload": facts.workload, "assignments": assignments }),
+        &json!({
+            "workload": facts.workload, "assignments": assignments, "inLine": facts.in_line, "faster": facts.hints,
+        }),
         yaml,
     )
 }

@@ -29,6 +29,8 @@ pub(super) fn render(facts: &Facts, now: Timestamp, paint: Paint) -> String {
     placement(facts, &mut out);
     runs(facts, &mut out, now);
     targets(facts, &mut out);
+    starts(facts, &mut out, now);
+    faster(facts, &mut out);
     refusals(facts, &mut out, now);
     trouble(facts, &mut out);
     since(facts, &mut out, now);
@@ -168,13 +170,42 @@ fn asks(facts: &Facts, out: &mut Lines) {
 }
 
 fn queue(facts: &Facts, out: &mut Lines) {
-    out.line(
-        "queue",
-        &format!(
-            "{}, priority {}",
-            facts.workload.spec.queue, facts.workload.spec.priority
-        ),
-    );
+    let spec = &facts.workload.spec;
+    let text = match &facts.in_line {
+        Some(line) => format!("{}: {}priority {}", spec.queue, line.words(), spec.priority),
+        None => format!("{}, priority {}", spec.queue, spec.priority),
+    };
+    out.line("queue", &text);
+}
+
+/// When it is promised to start.
+fn starts(facts: &Facts, out: &mut Lines, now: Timestamp) {
+    let status = facts.workload.status.as_ref();
+    let promised = status.and_then(|status| status.expected_start.as_ref());
+    let Some(start) = promised.and_then(|text| text.parse::<Timestamp>().ok()) else {
+        return;
+    };
+    let left = start.as_second() - now.as_second();
+    let text = if left > 0 {
+        format!("in about {}, or earlier: promised", words::span(left))
+    } else {
+        format!(
+            "it was promised a start {} ago; who is in its way has run longer than it said",
+            words::span(-left)
+        )
+    };
+    out.line("starts", &text);
+}
+
+/// What would let it start earlier.
+fn faster(facts: &Facts, out: &mut Lines) {
+    let Some(hints) = &facts.hints else { return };
+    if hints.is_empty() {
+        out.line("faster", "it does not wait for room");
+    }
+    for hint in hints {
+        out.line("faster", &format!("{}: {}", hint.change, hint.starts));
+    }
 }
 
 fn placement(facts: &Facts, out: &mut Lines) {

@@ -138,6 +138,24 @@ pub(crate) fn view_role() -> Manifest {
     role
 }
 
+/// What `inhaul whatif` has to see beside `view` on all namespaces: everything of ours, and what else the planner knows. It is bound
+/// to nobody.
+pub(crate) fn whatif_role() -> Manifest {
+    cluster_role(
+        "inhaul-whatif",
+        &[
+            rule(OURS, &["*"], READ),
+            rule(&[""], &["namespaces"], READ),
+            rule(&["scheduling.k8s.io"], &["priorityclasses"], READ),
+            rule(
+                &["resource.k8s.io"],
+                &["resourceclaims", "resourceclaimtemplates"],
+                READ,
+            ),
+        ],
+    )
+}
+
 /// The scheduler as a Deployment on the hub.
 pub(crate) fn scheduler_deployment(image: &str) -> Manifest {
     deployment(&Daemon {

@@ -130,6 +130,7 @@ fn every_object_is_typed_and_named() {
     let mut all = hub::crds();
     all.push(hub::system_namespace());
     all.push(hub::view_role());
+    all.push(hub::whatif_role());
     all.push(hub::scheduler_deployment("i"));
     all.extend(hub::scheduler_account());
     all.extend(target::side("eu-1"));

@@ -1,6 +1,7 @@
 //! Who waits in a queue's line, in the order in which they are looked at.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use placement_api::kinds::{Workload, WorkloadPhase};
@@ -14,19 +15,25 @@ use crate::words;
 /// One workload that waits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Waiter {
+pub(crate) struct Waiter {
+    /// Name of the Workload.
+    #[serde(skip)]
+    id: String,
     /// Place in the line, from 1; absent where it stands in no line: its object is suspended, or something has to be repaired
     /// first.
     #[serde(skip_serializing_if = "Option::is_none")]
-    position: Option<usize>,
-    namespace: String,
-    kind: String,
-    name: String,
+    pub(crate) position: Option<usize>,
+    pub(crate) namespace: String,
+    pub(crate) kind: String,
+    pub(crate) name: String,
     priority: i32,
     wants: String,
     /// When it was submitted (RFC 3339).
     #[serde(skip_serializing_if = "String::is_empty")]
     submitted: String,
+    /// When it is promised to start (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected_start: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<Reason>,
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -34,7 +41,7 @@ pub(super) struct Waiter {
 }
 
 /// The line of a queue: higher priority first, then who was submitted first. Those without a position come last.
-pub(super) fn of(queue: &str, workloads: &[Workload]) -> Vec<Waiter> {
+pub(crate) fn of(queue: &str, workloads: &[Workload]) -> Vec<Waiter> {
     let mut waiting: Vec<&Workload> = workloads
         .iter()
         .filter(|one| one.spec.queue == queue)
@@ -56,6 +63,7 @@ pub(super) fn of(queue: &str, workloads: &[Workload]) -> Vec<Waiter> {
             position += usize::from(stands);
             let state = state(one);
             Waiter {
+                id: one.metadata.name.clone().unwrap_or_default(),
                 position: stands.then_some(position),
                 namespace: one.spec.root.namespace.clone(),
                 kind: one.spec.root.kind.clone(),
@@ -63,11 +71,20 @@ pub(super) fn of(queue: &str, workloads: &[Workload]) -> Vec<Waiter> {
                 priority: one.spec.priority,
                 wants: one.spec.wants.clone(),
                 submitted: submitted(one).map(|at| at.to_string()).unwrap_or_default(),
+                expected_start: state.expected_start,
                 reason: state.reason,
                 message: state.message,
             }
         })
         .collect()
+}
+
+/// The same line in an order that a planner has found: places by name of the Workload. Who has none comes last.
+pub(super) fn reorder(line: &mut [Waiter], places: &BTreeMap<String, usize>) {
+    for one in line.iter_mut() {
+        one.position = places.get(&one.id).copied();
+    }
+    line.sort_by_key(|one| one.position.unwrap_or(usize::MAX));
 }
 
 fn state(workload: &Workload) -> placement_api::kinds::WorkloadState {
@@ -104,6 +121,7 @@ pub(super) fn render(line: &[Waiter], wide: bool, now: Timestamp, paint: Paint) 
         ("PRIORITY", Align::Right),
         ("WANTS", Align::Left),
         ("AGE", Align::Left),
+        ("STARTS", Align::Left),
         ("WAITS FOR", Align::Left),
         ("", Align::Left),
     ]);
@@ -119,6 +137,7 @@ pub(super) fn render(line: &[Waiter], wide: bool, now: Timestamp, paint: Paint) 
             one.priority.to_string(),
             one.wants.clone(),
             words::since_text(&one.submitted, now),
+            starts(one, now),
             reason,
             if wide {
                 one.message.clone()
@@ -128,6 +147,16 @@ pub(super) fn render(line: &[Waiter], wide: bool, now: Timestamp, paint: Paint) 
         ]);
     }
     table.render(paint)
+}
+
+/// `in 12m`, `due` where the promised time has passed.
+fn starts(one: &Waiter, now: Timestamp) -> String {
+    let promised: Option<Timestamp> = one.expected_start.as_ref().and_then(|at| at.parse().ok());
+    match promised.map(|at| at.as_second() - now.as_second()) {
+        None => "–".to_owned(),
+        Some(left) if left > 0 => format!("in {}", words::span(left)),
+        Some(_) => "due".to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -154,9 +183,29 @@ mod tests {
     }
 
     #[test]
+    fn a_queue_may_have_an_order_of_its_own() {
+        let at = "2026-01-01T00:00:00Z";
+        let waits = |name: &str| workload(name, "q", 0, at, "Pending", None);
+        let mut line = of("q", &["a", "b", "c"].map(waits));
+        reorder(
+            &mut line,
+            &[("b".to_owned(), 1), ("a".to_owned(), 2)].into(),
+        );
+        let places: Vec<_> = line
+            .iter()
+            .map(|one| (one.name.as_str(), one.position))
+            .collect();
+        assert_eq!(places, [("b", Some(1)), ("a", Some(2)), ("c", None)]);
+    }
+
+    #[test]
     fn the_line_goes_by_priority_and_age() {
         let early = "2026-01-01T00:00:00Z";
         let late = "2026-01-01T00:01:00Z";
+        let mut promised = workload("first", "q", 100, late, "Pending", None);
+        if let Some(status) = &mut promised.status {
+            status.expected_start = Some("2026-01-01T00:12:00Z".to_owned());
+        }
         let line = of(
             "q",
             &[
@@ -169,7 +218,7 @@ mod tests {
                     Some("InsufficientCapacity"),
                 ),
                 workload("early", "q", 0, early, "Pending", Some("QueueLimit")),
-                workload("first", "q", 100, late, "Pending", None),
+                promised,
                 workload("sleeps", "q", 200, early, "Pending", Some("Suspended")),
                 workload("runs", "q", 0, early, "Assigned", None),
                 workload("elsewhere", "r", 0, early, "Pending", None),
@@ -190,6 +239,12 @@ mod tests {
         );
         let now: Timestamp = "2026-01-01T00:02:00Z".parse().expect("a time");
         let text = render(&line, false, now, Paint::plain());
+        assert!(
+            text.lines()
+                .nth(1)
+                .is_some_and(|line| line.contains("in 10m")),
+            "{text}"
+        );
         assert!(
             text.lines()
                 .nth(2)

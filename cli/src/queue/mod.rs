@@ -1,16 +1,17 @@
 //! `inhaul queue`: the tree of queues with what each is entitled to and uses, or one queue and who waits in its line.
 
 use jiff::Timestamp;
-use placement_api::kinds::{Queue, Workload, api};
+use placement_api::kinds::{Queue, QueueOrder, Workload, api};
 use placement_api::names::DEFAULT_QUEUE;
 use serde_json::json;
 
 use crate::args;
+use crate::cluster::Cluster;
 use crate::failure::{self, Failure};
 use crate::output::{self, Format, Paint};
 use crate::session::Session;
 
-mod line;
+pub(crate) mod line;
 mod tree;
 
 /// Shows all queues, or one.
@@ -26,7 +27,11 @@ pub(crate) async fn run(session: &Session, args: args::Queue) -> Result<(), Fail
         return Err(failure::unknown("queue", &name, &known));
     }
     let workloads: Vec<Workload> = hub.list(&api::WORKLOADS, None).await?;
-    let line = line::of(&name, &workloads);
+    let mut line = line::of(&name, &workloads);
+    let order = queue.map(|queue| queue.spec.order).unwrap_or_default();
+    if order != QueueOrder::Age && line.len() > 1 {
+        by_plan(&hub, &mut line, order).await;
+    }
     match args.output {
         Some(Format::Json) => output::structured(&json!({"queue": queue, "line": line}), false),
         Some(Format::Yaml) => output::structured(&json!({"queue": queue, "line": line}), true),
@@ -48,6 +53,24 @@ pub(crate) async fn run(session: &Session, args: args::Queue) -> Result<(), Fail
             ));
             output::data(&text)
         }
+    }
+}
+
+/// Only the planner knows the order of a queue that does not go by age.
+async fn by_plan(hub: &Cluster, line: &mut [line::Waiter], order: QueueOrder) {
+    match crate::whatif::read::view(hub).await {
+        Ok(view) => {
+            let outlook = view.plan();
+            let places = outlook.workloads.into_iter();
+            let places = places
+                .filter_map(|(id, standing)| Some((id, standing.position?)))
+                .collect();
+            line::reorder(line, &places);
+        }
+        // It is shown all the same.
+        Err(_) => output::warn(&format!(
+            "the queue goes by {order:?}; to know that order one has to see the whole fleet, so the line is shown by priority and age"
+        )),
     }
 }
 

@@ -1,5 +1,6 @@
 //! `inhaul simulate`: plans fleets that files describe, with the planner that the live scheduler runs.
 
+mod record;
 mod text;
 mod what_if;
 
@@ -65,6 +66,10 @@ pub(crate) fn run(args: &Simulate) -> Result<(), Failure> {
                 .hint("leave out -o, or write -o json"));
         }
     };
+    if args.record.is_some() && args.files.len() > 1 {
+        return Err(Failure::typed("--record takes one scenario file")
+            .hint("record each by a command of its own"));
+    }
     let (mut wrong, mut failed) = (false, false);
     let mut results = Vec::new();
     for (index, file) in args.files.iter().enumerate() {
@@ -78,7 +83,11 @@ pub(crate) fn run(args: &Simulate) -> Result<(), Failure> {
         };
         let begun = Instant::now();
         let mut micros = || u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let outcome = match scenario::simulate(&scenario, &mut micros) {
+        let simulated = match &args.record {
+            None => scenario::simulate(&scenario, &mut micros),
+            Some(to) => record::simulate(&scenario, to, &mut micros)?,
+        };
+        let outcome = match simulated {
             Ok(outcome) => outcome,
             Err(broken) => {
                 failed = true;

@@ -2,12 +2,13 @@
 //!
 //! What is not understood is refused by name and never guessed: a claim that is read wrongly would be placed wrongly.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::kinds::DeviceTaint;
 
 /// A claim of a pod.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct DeviceClaim {
     /// Name inside the pod.
     pub name: String,
@@ -20,7 +21,7 @@ pub struct DeviceClaim {
 }
 
 /// One request: the first of its alternatives that can be had.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct DeviceRequest {
     /// Name inside the claim.
     pub name: String,
@@ -29,7 +30,7 @@ pub struct DeviceRequest {
 }
 
 /// Devices of one class.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct DeviceAlternative {
     /// Name inside the request; empty where the request is exact.
     pub name: String,
@@ -44,7 +45,7 @@ pub struct DeviceAlternative {
 }
 
 /// How many devices a request asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum DeviceCount {
     /// So many.
     Exact(i64),
@@ -59,7 +60,7 @@ impl Default for DeviceCount {
 }
 
 /// A taint of devices that is tolerated.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct DeviceToleration {
     /// Key; empty: every key.
     pub key: String,
@@ -70,7 +71,7 @@ pub struct DeviceToleration {
 }
 
 /// An attribute in which the devices of some requests must agree.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SameAttribute {
     /// Fully qualified name.
     pub attribute: String,

@@ -151,6 +151,9 @@ pub struct WorkloadState {
     /// Since when it has been in this state (RFC 3339).
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub since: String,
+    /// While it waits and is promised a start: when (RFC 3339), or earlier. Only one workload of each queue is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_start: Option<String>,
 }
 
 /// State of scheduling of a workload.

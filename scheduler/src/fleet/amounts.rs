@@ -13,6 +13,8 @@ use super::devices::{DeviceNeed, NodeDevices, Room, add as add_need};
 pub(crate) const UNLIMITED: i64 = i64::MAX / 4;
 /// Number of the resource `cpu`.
 pub(crate) const CPU_TIME: usize = 0;
+/// Number of the resource `memory`.
+pub(crate) const MEMORY_BYTES: usize = 1;
 /// Number of the resource `pods`.
 pub(crate) const POD_SLOTS: usize = 2;
 
@@ -39,6 +41,8 @@ pub struct Amounts {
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Demand {
     list: Vec<(usize, i64)>,
+    /// Thousandths of one device of this number.
+    pub(super) share: Option<(usize, i64)>,
     devices: Option<Arc<DeviceNeed>>,
 }
 
@@ -97,6 +101,7 @@ impl Resources {
         list.sort_unstable();
         Demand {
             list,
+            share: None,
             devices: None,
         }
     }
@@ -150,6 +155,12 @@ impl Amounts {
         if let Some(need) = &demand.devices {
             self.add_devices(need, times);
         }
+    }
+
+    /// The amounts up to the last that is not zero.
+    pub(crate) fn trimmed(&self) -> Vec<i64> {
+        let end = self.list.iter().rposition(|amount| *amount != 0);
+        self.list[..end.map_or(0, |last| last + 1)].to_vec()
     }
 
     /// Adds all amounts of another, and the needs of its pods.
@@ -257,9 +268,17 @@ impl Demand {
             .map_or(0, |(_, amount)| *amount)
     }
 
-    /// How many copies `free` holds.
+    /// The share of a device, in thousandths, with the number of the resource.
+    pub fn share(&self) -> Option<(usize, i64)> {
+        self.share
+    }
+
+    /// How many copies `free` holds; shares sit on wholly free devices.
     pub fn copies_in(&self, free: &Amounts) -> i64 {
-        let copies = self.copies_by_amount(free);
+        let copies = self.share.map_or(i64::MAX, |(number, thousandths)| {
+            free.get(number).max(0) * (super::fractions::WHOLE / thousandths)
+        });
+        let copies = self.copies_by_amount(free).min(copies);
         match &self.devices {
             Some(need) if copies > 0 => copies.min(copies_of_devices(need, free, copies)),
             _ => copies,
@@ -279,10 +298,23 @@ impl Demand {
     /// The resource of which `free` holds the fewest copies.
     pub fn scarcest_in(&self, free: &Amounts) -> usize {
         let copies = |(number, amount): &&(usize, i64)| (free.get(*number) / amount, *number);
+        if let Some((number, _)) = self.share
+            && self.copies_by_amount(free) > 0
+        {
+            return number;
+        }
         self.list
             .iter()
             .min_by_key(copies)
             .map_or(POD_SLOTS, |(number, _)| *number)
+    }
+
+    /// Adds an amount of a resource.
+    pub(super) fn put(&mut self, number: usize, amount: i64) {
+        match self.list.binary_search_by_key(&number, |(have, _)| *have) {
+            Ok(position) => self.list[position].1 += amount,
+            Err(position) => self.list.insert(position, (number, amount)),
+        }
     }
 
     /// Of prioritised lists of devices, the worst alternative that `free` makes one pod take: 0 for the first, or without lists.

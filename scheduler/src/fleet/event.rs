@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use serde::Serialize;
+
 use super::TargetName;
 
 /// What changed: which targets became something else, and of which resources more became free. Add several up with
 /// [`Event::merge`] and hand the sum to [`crate::plan::Waiting::wake`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Event {
     /// Everybody may be concerned: Locations or levels changed.
     pub all: bool,

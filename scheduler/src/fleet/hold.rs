@@ -17,6 +17,8 @@ pub struct Share {
     pub demand: Arc<Demand>,
     /// Pods.
     pub pods: i64,
+    /// Where a share of a device is asked for: the number of the device, by pod. Empty: the fleet chooses.
+    pub devices: Vec<u16>,
 }
 
 /// What one workload has reserved on one target.
@@ -52,17 +54,25 @@ impl Fleet {
         } else {
             assumed
         };
-        let same = |old: &&Hold| old.epoch == epoch && old.claimed == claimed;
-        let passed_on = old
-            .as_ref()
-            .filter(same)
-            .map_or_else(Vec::new, |old| old.passed_on.clone());
-        let new = Hold {
+        let mut new = Hold {
             epoch,
             assumed,
             claimed,
-            passed_on,
+            passed_on: Vec::new(),
         };
+        if let Some(old) = &old {
+            target.take(old, -1);
+        }
+        target.seat_shares(old.as_ref(), &mut new);
+        if let Some(old) = &old {
+            target.take(old, 1);
+        }
+        if let Some(old) = old
+            .as_ref()
+            .filter(|old| old.epoch == epoch && old.claimed == new.claimed)
+        {
+            new.passed_on.clone_from(&old.passed_on);
+        }
         let mut freed = BTreeSet::new();
         if let Some(old) = &old {
             let before = target.free_on_nodes_of(old);
@@ -73,9 +83,15 @@ impl Fleet {
             for (position, before) in before {
                 freed.extend(target.nodes[position].free.above(&before));
             }
+            if old.claimed != new.claimed {
+                freed.extend(shared(&old.claimed));
+            }
         } else {
             target.take(&new, 1);
             target.settle(&new);
+        }
+        for hold in old.iter().chain([&new]) {
+            target.touch(hold, name, &mut self.index);
         }
         target.holds.insert(id.clone(), new);
         if old.is_none() {
@@ -103,10 +119,12 @@ impl Fleet {
         };
         target.take(&hold, -1);
         target.settle(&hold);
+        target.touch(&hold, name, &mut self.index);
         let shares = hold.assumed.iter().chain(&hold.claimed);
         let numbers = shares.flat_map(|share| share.demand.iter().map(|(number, _)| number));
         Event::freed(
             numbers
+                .chain(shared(&hold.claimed))
                 .map(|number| self.resources.name(number).to_owned())
                 .collect(),
         )
@@ -133,6 +151,7 @@ impl Fleet {
         hold.passed_on = shares;
         target.take(&hold, 1);
         target.settle(&hold);
+        target.touch(&hold, name, &mut self.index);
         target.holds.insert(id.clone(), hold);
     }
 
@@ -173,6 +192,8 @@ impl Target {
         self.add(&hold.claimed, sign, |node| &mut node.claimed);
         // What is passed on is claimed no more; if the report has it, it will be free, else it will not be used.
         self.add(&hold.passed_on, -sign, |node| &mut node.claimed);
+        self.use_shares(&hold.claimed, sign);
+        self.use_shares(&hold.passed_on, -sign);
         if counted {
             self.add(&hold.passed_on, sign, |node| &mut node.passed_on);
         } else {
@@ -199,6 +220,19 @@ impl Target {
             .collect()
     }
 
+    /// Tells the index which nodes a hold has changed.
+    fn touch(&self, hold: &Hold, name: &TargetName, index: &mut super::Index) {
+        let mut last = None;
+        for share in hold.assumed.iter().chain(&hold.claimed) {
+            if last != Some(&share.node) {
+                last = Some(&share.node);
+                if let Some(position) = self.position(share.node.as_str()) {
+                    index.touch(name, Some(position));
+                }
+            }
+        }
+    }
+
     fn settle(&mut self, hold: &Hold) {
         for share in hold.assumed.iter().chain(&hold.claimed) {
             if let Some(position) = self.position(share.node.as_str()) {
@@ -206,6 +240,13 @@ impl Target {
             }
         }
     }
+}
+
+/// Numbers of the resources of which shares are claimed.
+fn shared(claimed: &[Share]) -> impl Iterator<Item = usize> + '_ {
+    claimed
+        .iter()
+        .filter_map(|share| share.demand.share().map(|(number, _)| number))
 }
 
 #[cfg(test)]
@@ -253,6 +294,7 @@ mod tests {
             pod_set: Arc::from("main"),
             demand,
             pods: 3,
+            devices: Vec::new(),
         };
         (fleet, target, WorkloadId::from("w"), vec![share])
     }

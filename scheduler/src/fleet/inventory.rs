@@ -38,6 +38,7 @@ impl Fleet {
         target.domains = domains(&self.levels, &target.nodes);
         target.recount();
         target.spread_trouble();
+        self.index.touch(name, None);
         let mut event = changes(&before, &target.nodes, &self.resources, name);
         if target.state != super::TargetState::Ready || event.targets.contains(name) {
             self.shape += 1;
@@ -53,6 +54,7 @@ impl Fleet {
     pub fn serve_everything(&mut self, name: &TargetName) {
         if let Some(target) = self.targets.get_mut(name) {
             target.served = None;
+            self.index.touch(name, None);
         }
     }
 }
@@ -212,6 +214,7 @@ impl Target {
         for node in &mut self.nodes {
             node.assumed = Amounts::default();
             node.claimed = Amounts::default();
+            node.open.clear();
             node.passed_on = Amounts::default();
         }
         let holds = std::mem::take(&mut self.holds);

@@ -12,8 +12,10 @@
 mod amounts;
 pub(crate) mod devices;
 mod event;
+mod fractions;
 mod hold;
 mod ids;
+mod index;
 mod inventory;
 mod target;
 mod topology;
@@ -28,13 +30,14 @@ use placement_api::selector::{LabelSelector, Labels};
 use placement_api::toleration::Taint;
 
 pub use amounts::{Amounts, Demand, Resources, is_extended};
-pub(crate) use amounts::{CPU_TIME, UNLIMITED};
+pub(crate) use amounts::{CPU_TIME, MEMORY_BYTES, UNLIMITED};
 use devices::Catalog;
 pub use devices::DeviceNeed;
 pub(crate) use devices::Physical;
 pub use event::Event;
 pub use hold::Share;
 pub use ids::{NodeName, TargetName, WorkloadId};
+pub(crate) use index::{Index, Kind, Slot, State};
 pub use target::{Node, PRODUCT_LABELS, Target, TargetState};
 pub(crate) use topology::NOWHERE;
 
@@ -47,6 +50,8 @@ pub const DEFAULT_LEVELS: [&str; 4] = [
     "topology.kubernetes.io/rack",
     "nvidia.com/gpu.clique",
 ];
+/// The device of which pods may ask shares.
+pub(crate) const SHARED_DEVICE: &str = "nvidia.com/gpu";
 /// The last level: one node.
 pub const HOSTNAME: &str = "kubernetes.io/hostname";
 
@@ -56,10 +61,14 @@ pub struct Fleet {
     targets: BTreeMap<TargetName, Target>,
     locations: BTreeMap<String, LabelSelector>,
     levels: Vec<String>,
+    /// Targets that are lost.
+    lost: usize,
     resources: Resources,
     devices: Catalog,
     /// Targets on which a workload has something reserved.
     holders: BTreeMap<WorkloadId, BTreeSet<TargetName>>,
+    /// Nodes by what is free on them.
+    index: Index,
     /// Nodes that have failed since somebody asked.
     failures: BTreeSet<(TargetName, NodeName)>,
     /// Grows whenever what there is to divide may have changed.
@@ -72,9 +81,11 @@ impl Default for Fleet {
             targets: BTreeMap::new(),
             locations: BTreeMap::new(),
             levels: DEFAULT_LEVELS.map(str::to_owned).to_vec(),
+            lost: 0,
             resources: Resources::default(),
             devices: Catalog::default(),
             holders: BTreeMap::new(),
+            index: Index::default(),
             failures: BTreeSet::new(),
             shape: 0,
         }
@@ -99,6 +110,8 @@ impl Fleet {
     ) -> Event {
         let target = self.targets.entry(name.clone()).or_default();
         let same = target.labels == labels && target.taints == taints && target.state == state;
+        let lost = |state: TargetState| usize::from(state == TargetState::Lost);
+        self.lost = self.lost - lost(target.state) + lost(state);
         target.labels = labels;
         target.taints = taints;
         target.state = state;
@@ -107,6 +120,7 @@ impl Fleet {
             return Event::nothing();
         }
         self.shape += 1;
+        self.index.touch(name, None);
         Event::target(name)
     }
 
@@ -119,6 +133,8 @@ impl Fleet {
         for id in target.holds.keys() {
             self.forget_holder(id, name);
         }
+        self.lost -= usize::from(target.state == TargetState::Lost);
+        self.index.touch(name, None);
         Event::target(name)
     }
 
@@ -128,6 +144,7 @@ impl Fleet {
             return Event::nothing();
         }
         self.locations = locations;
+        self.index.forget_orders();
         Event::everything()
     }
 
@@ -145,6 +162,22 @@ impl Fleet {
             target.domains = topology::domains(&self.levels, &target.nodes);
         }
         Event::everything()
+    }
+
+    /// The nodes by what is free on them, as they are now.
+    pub(crate) fn index(&mut self) -> &Index {
+        self.index.sync(&self.targets, &self.resources);
+        &self.index
+    }
+
+    /// The index as it was when [`Self::index`] was last asked.
+    pub(crate) fn indexed(&self) -> &Index {
+        &self.index
+    }
+
+    /// How many targets there are.
+    pub fn target_count(&self) -> usize {
+        self.targets.len()
     }
 
     /// All targets, by name.
@@ -227,9 +260,26 @@ impl Fleet {
         self.devices.need(claims, &amounts)
     }
 
+    /// The same with so many thousandths of one `nvidia.com/gpu`.
+    pub(crate) fn demand_with_share(
+        &mut self,
+        requests: &ResourceVector,
+        claims: &[DeviceClaim],
+        share_milli: i64,
+    ) -> Demand {
+        let demand = self.demand(requests, claims);
+        if share_milli <= 0 {
+            return demand;
+        }
+        demand.with_share(self.resources.number(SHARED_DEVICE), share_milli)
+    }
+
     /// Whether most targets (at least two and more than half) were lost within [`MASS_LOSS_WINDOW_MS`]: then the fault is
     /// the hub's and nothing may move.
     pub fn hub_degraded(&self) -> bool {
+        if self.lost < 2 {
+            return false;
+        }
         let known = self
             .targets
             .values()

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use placement_api::selector::Labels;
 use placement_api::toleration::Taint;
+use serde::{Deserialize, Serialize};
 
+use super::fractions::Open;
 use super::hold::Hold;
 use super::{Amounts, Demand, NodeName, WorkloadId};
 
@@ -15,7 +17,7 @@ pub const PRODUCT_LABELS: [&str; 2] = ["nvidia.com/gpu.product", "product"];
 const DEVICE_MEMORY_LABEL: &str = "nvidia.com/gpu.memory";
 
 /// How a target stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum TargetState {
     /// Registered; its agent has not reported yet.
     #[default]
@@ -78,6 +80,8 @@ pub struct Node {
     pub(super) claimed: Amounts,
     /// Used in `reported` by those who give way.
     pub(super) passed_on: Amounts,
+    /// Devices that are shared.
+    pub(super) open: Vec<Open>,
 }
 
 impl Target {
@@ -159,9 +163,11 @@ impl Node {
     pub(super) fn settle(&mut self) {
         let mut reported = self.reported.clone();
         reported.add_all(&self.passed_on);
-        self.free = reported
+        let mut free = reported
             .less(&self.assumed)
             .lower(&self.allocatable.less(&self.claimed));
+        self.close_shared(&mut free);
+        self.free = free;
     }
 }
 

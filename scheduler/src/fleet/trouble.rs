@@ -21,6 +21,10 @@ impl Fleet {
         nodes: BTreeMap<NodeName, i64>,
     ) {
         if let Some(target) = self.targets.get_mut(name) {
+            if target.trouble == whole && target.troubled == nodes {
+                return;
+            }
+            self.index.touch(name, None);
             target.trouble = whole;
             target.troubled = nodes;
             target.spread_trouble();

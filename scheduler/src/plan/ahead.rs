@@ -268,6 +268,12 @@ impl Ahead {
         self.promises.for_head(id)?.0.start_ms
     }
 
+    /// All starts that are promised.
+    pub(super) fn starts(&self) -> impl Iterator<Item = (WorkloadId, i64)> {
+        let promises = self.promises.iter();
+        promises.filter_map(|(_, promise)| Some((promise.head.clone(), promise.start_ms?)))
+    }
+
     /// Nodes and queues may have other names and meanings now.
     pub(super) fn clear(&mut self) {
         self.promises = Promises::default();
@@ -443,6 +449,7 @@ impl Ahead {
                 pod_set: "".into(),
                 demand: std::sync::Arc::new(fleet.demand(&vector, &[])),
                 pods: 1,
+                devices: Vec::new(),
             };
             by_target.entry(target).or_default().push(share);
         }

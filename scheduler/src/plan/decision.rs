@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use placement_api::kinds::{NodeShare, TargetVerdict};
 use placement_api::reason::Reason;
+use serde::Serialize;
 
 use crate::fleet::{Event, TargetName, WorkloadId};
 
 /// The decision about one workload.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Decision {
     /// Workload.
     pub id: WorkloadId,
@@ -28,7 +29,7 @@ pub struct Decision {
 }
 
 /// What there is to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum Outcome {
     /// Nothing changes; the explanation may be new.
     Keep,
@@ -39,7 +40,7 @@ pub enum Outcome {
 }
 
 /// A workload's share of one target.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Part {
     /// Target.
     pub target: TargetName,
@@ -61,7 +62,7 @@ pub struct Part {
 }
 
 /// What happened to a part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum Change {
     /// Nothing.
     Kept,
@@ -76,7 +77,7 @@ pub enum Change {
 }
 
 /// A part that goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Leaving {
     /// Target.
     pub target: TargetName,
@@ -89,7 +90,7 @@ pub struct Leaving {
 }
 
 /// When a part goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum Step {
     /// Write its tombstone now.
     Now,
@@ -100,7 +101,7 @@ pub enum Step {
 }
 
 /// Why.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Explanation {
     /// The first reason; absent where all is placed without trouble.
     pub reason: Option<Reason>,
@@ -111,7 +112,7 @@ pub struct Explanation {
 }
 
 /// What a planning cycle found.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Report {
     /// Most targets were lost at once: nothing moves.
     pub hub_degraded: bool,

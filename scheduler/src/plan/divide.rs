@@ -231,6 +231,7 @@ impl Table {
                 counts: vec![0],
                 picks: Vec::new(),
                 level: Level::Target,
+                device: None,
             });
             one.counts[0] += after - before;
             one.picks.extend(

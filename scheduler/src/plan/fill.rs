@@ -7,7 +7,7 @@ use placement_api::kinds::Packing;
 
 use super::needs::{Needs, SetNeed};
 use super::pick::{Place, pick};
-use crate::fleet::{Amounts, Fleet, Target};
+use crate::fleet::{Amounts, Demand, Fleet, Target};
 
 /// Steps of the search; about two milliseconds.
 const BUDGET: u32 = 20_000;
@@ -136,6 +136,8 @@ struct Trial<'a> {
     target: &'a Target,
     nodes: &'a [usize],
     free: Vec<Amounts>,
+    /// What one pod takes; where roles compete a share counts as a device of its own.
+    demands: Vec<Demand>,
     allowed: Vec<Vec<bool>>,
     steps: u32,
 }
@@ -154,6 +156,7 @@ impl<'a> Trial<'a> {
             target,
             nodes,
             free: nodes.iter().map(|node| there(node).free.clone()).collect(),
+            demands: needs.sets.iter().map(|need| need.demand.apart()).collect(),
             allowed: needs.sets.iter().map(allowed).collect(),
             steps: 0,
         }
@@ -161,7 +164,7 @@ impl<'a> Trial<'a> {
 
     fn copies(&self, set: usize, at: usize) -> i64 {
         if self.allowed[set][at] {
-            self.needs.sets[set].demand.copies_in(&self.free[at])
+            self.demands[set].copies_in(&self.free[at])
         } else {
             0
         }
@@ -172,7 +175,7 @@ impl<'a> Trial<'a> {
     }
 
     fn take(&mut self, set: usize, at: usize, pods: i64) {
-        self.free[at].add(&self.needs.sets[set].demand, -pods);
+        self.free[at].add(&self.demands[set], -pods);
     }
 
     /// Size of a pod: devices first.

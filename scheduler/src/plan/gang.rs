@@ -21,6 +21,8 @@ pub(super) struct Added {
     pub(super) picks: Vec<Pick>,
     /// Level at which the gang is held together.
     pub(super) level: Level,
+    /// Number of the device on which its share of one sits, where that was chosen.
+    pub(super) device: Option<u16>,
 }
 
 /// Labels that all nodes must have, or must not have at all: the domain of what already runs.
@@ -144,6 +146,7 @@ fn whole(fleet: &Fleet, needs: &Needs<'_>, ask: &Ask<'_>, tier: &[TargetName]) -
                     counts: ask.wants.clone(),
                     picks,
                     level: level.clone(),
+                    device: None,
                 });
             }
         }
@@ -200,6 +203,7 @@ fn over_several(
             counts,
             picks,
             level: Level::Target,
+            device: None,
         })
     });
     added.collect()
@@ -305,6 +309,7 @@ fn partial(fleet: &Fleet, needs: &Needs<'_>, ask: &Ask<'_>, tier: &[TargetName])
                         counts,
                         picks,
                         level: level.clone(),
+                        device: None,
                     },
                 ));
             }

@@ -24,6 +24,7 @@ mod give_way;
 mod history;
 mod moves;
 mod needs;
+mod occupancy;
 pub mod order;
 mod orders;
 mod pick;

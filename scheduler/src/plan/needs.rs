@@ -55,6 +55,7 @@ impl<'a> Needs<'a> {
             .any(|one| !is_target_label(fleet, &one.topology_key));
         let matters = devices || request.topology.is_some() || by_node_label;
         let gateable = sets.iter().all(|set| set.set.gateable);
+        let shares = sets.iter().any(|set| set.demand.share().is_some());
         let default = if devices {
             Packing::Pack
         } else {
@@ -62,7 +63,8 @@ impl<'a> Needs<'a> {
         };
         Self {
             request,
-            named: matters && gateable && !sets.is_empty(),
+            // Of shares only what is named is known.
+            named: matters && (gateable || shares) && !sets.is_empty(),
             packing: request.packing.unwrap_or(default),
             weight_keys: weight_keys(fleet, request),
             sets,
@@ -118,11 +120,12 @@ impl<'a> Needs<'a> {
 
 impl<'a> SetNeed<'a> {
     fn new(fleet: &mut Fleet, request: &Request, set: &'a PodSetRequest) -> Self {
-        let demand = fleet.demand(&set.requests, &set.claims);
+        let demand = fleet.demand_with_share(&set.requests, &set.claims, set.gpu_share_milli);
         let resources = fleet.resources();
         let devices: Vec<usize> = demand
             .iter()
             .map(|(number, _)| number)
+            .chain(demand.share().map(|(number, _)| number))
             .filter(|number| is_extended(resources.name(*number)))
             .collect();
         Self {
@@ -141,6 +144,11 @@ impl<'a> SetNeed<'a> {
         }
     }
 
+    /// Tolerations of the pods and of the request.
+    pub(super) fn tolerations(&self) -> &[Toleration] {
+        &self.tolerations
+    }
+
     /// Whether it asks for devices, by resource or by claim.
     pub(super) fn asks_devices(&self) -> bool {
         !self.devices.is_empty() || self.demand.has_claims()
@@ -148,7 +156,7 @@ impl<'a> SetNeed<'a> {
 
     /// Pods of this role that a node takes now.
     pub(super) fn copies(&self, node: &Node) -> i64 {
-        self.copies_by(node, |free| self.demand.copies_in(free))
+        self.copies_by(node, |_| node.copies(&self.demand))
     }
 
     fn copies_by(&self, node: &Node, count: impl FnOnce(&Amounts) -> i64) -> i64 {
@@ -205,6 +213,11 @@ impl<'a> SetNeed<'a> {
     /// Whether new pods may be put on this node by their selector and affinity and by the limits of their queue.
     pub(super) fn may_use(&self, node: &Node) -> bool {
         self.selects(node) && self.closed_by(node).is_none()
+    }
+
+    /// Whether no limit keeps new pods away from any node.
+    pub(super) fn closed_nowhere(&self) -> bool {
+        self.closed.is_empty()
     }
 
     /// The limit of the queue that keeps new pods away.

@@ -8,6 +8,7 @@ use super::ahead::{Ahead, Around};
 use super::book::Book;
 use super::history::History;
 use super::needs::Needs;
+use super::occupancy::Occupancy;
 use super::order::Turn;
 use super::orders::Orders;
 use super::swap::{self, Swapped};
@@ -27,6 +28,7 @@ pub struct Planner {
     book: Book,
     accounts: Accounts,
     waiting: Waiting,
+    occupancy: Occupancy,
     orders: Orders,
     ahead: Ahead,
     history: History,
@@ -89,8 +91,7 @@ impl Planner {
         self.history.tell(fleet, now_ms);
         self.accounts.count(fleet, &self.policy);
         for request in requests {
-            self.book.ask(request);
-            let needs = Needs::new(fleet, request);
+            let needs = self.ask(fleet, request);
             report.freed.merge(reserve::adopt(fleet, &needs));
             self.accounts.record(fleet, request, false);
             self.orders
@@ -132,8 +133,7 @@ impl Planner {
     /// Takes in what a workload has now, without deciding anything: for a new leader, before its first cycle, for every workload
     /// that is not pending.
     pub fn adopt(&mut self, fleet: &mut Fleet, request: &Request) {
-        self.book.ask(request);
-        let needs = Needs::new(fleet, request);
+        let needs = self.ask(fleet, request);
         reserve::adopt(fleet, &needs);
         self.accounts.record(fleet, request, false);
         let queue = self.accounts.queue(request);
@@ -156,6 +156,20 @@ impl Planner {
         self.ahead.start_ms(id)
     }
 
+    /// Those who wait in one queue in the order in which they are looked at.
+    pub fn line<'a>(&self, mut waiting: Vec<&'a Request>) -> Vec<&'a Request> {
+        let key = |request: &Request| -> (Reverse<i32>, Option<Turn>) {
+            (Reverse(request.priority), self.orders.turn(&request.id))
+        };
+        waiting.sort_by(|a, b| key(a).cmp(&key(b)).then_with(|| turn(a).cmp(&turn(b))));
+        waiting
+    }
+
+    /// Who is promised a start, and when (ms since 1970): at most one of each queue.
+    pub fn promises(&self) -> BTreeMap<WorkloadId, i64> {
+        self.ahead.starts().collect()
+    }
+
     /// Forgets a workload that is gone, is going, or has finished.
     pub fn forget(&mut self, id: &WorkloadId) {
         self.waiting.forget(id);
@@ -168,13 +182,8 @@ impl Planner {
     /// Starts what waits: always the head of the queue with the strongest claim.
     fn start(&mut self, cycle: &mut Cycle<'_>, pending: &[&Request]) {
         let mut lines: BTreeMap<QueueId, VecDeque<&Request>> = BTreeMap::new();
-        let mut sorted = pending.to_vec();
         // In its own order inside a queue; between queues the strongest claim decides.
-        let key = |request: &Request| -> (Reverse<i32>, Option<Turn>) {
-            (Reverse(request.priority), self.orders.turn(&request.id))
-        };
-        sorted.sort_by(|a, b| key(a).cmp(&key(b)).then_with(|| turn(a).cmp(&turn(b))));
-        for request in sorted {
+        for request in self.line(pending.to_vec()) {
             let queue = self.accounts.queue(request);
             lines.entry(queue).or_default().push_back(request);
         }
@@ -246,7 +255,10 @@ impl Planner {
             && self
                 .ahead
                 .close(cycle.fleet, around, request, queue, strong);
-        let mut draft = draft::draft(cycle.fleet, &needs, hub_degraded, now_ms);
+        let mut draft = self
+            .occupancy
+            .draft(cycle.fleet, &needs)
+            .unwrap_or_else(|| draft::draft(cycle.fleet, &needs, hub_degraded, now_ms));
         if let Some(refusal) = &refusal {
             draft.refuse(&needs, refusal);
         }
@@ -357,6 +369,22 @@ impl Planner {
             }
         }
         swaps
+    }
+
+    /// Says beforehand what will arrive, instead of learning it: requests, and how many pods like theirs.
+    pub fn expect(&mut self, fleet: &mut Fleet, mix: &[(Request, u64)]) {
+        self.occupancy.know(fleet, mix);
+    }
+
+    /// Takes in what is asked.
+    fn ask<'a>(&mut self, fleet: &mut Fleet, request: &'a Request) -> Needs<'a> {
+        let new = self.book.get(&request.id).is_none();
+        self.book.ask(request);
+        let needs = Needs::new(fleet, request);
+        if new && !request.finished {
+            self.occupancy.learn(&needs);
+        }
+        needs
     }
 
     /// The orders of the queues, and everybody in them.

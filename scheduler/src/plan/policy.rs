@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 /// Settings for the whole fleet. `Default`: all products are equal, only current use counts, no age limit, no defragmentation.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Policy {
     /// Throughput of accelerator products in thousandths; 1000 where nothing is said.
     pub throughput: BTreeMap<String, i64>,

@@ -9,6 +9,7 @@ use placement_api::kinds::{
 use placement_api::quantity::ResourceVector;
 use placement_api::selector::{Labels, NodeSelector};
 use placement_api::toleration::Toleration;
+use serde::{Deserialize, Serialize};
 
 use crate::fleet::{TargetName, WorkloadId};
 
@@ -16,7 +17,8 @@ use crate::fleet::{TargetName, WorkloadId};
 pub const DEFAULT_MIN_RUNTIME_MS: i64 = 10 * 60_000;
 
 /// One workload, as the planner sees it. `Default` is a gang without pods that may go anywhere.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Request {
     /// Name of the Workload and of its Assignments.
     pub id: WorkloadId,
@@ -82,7 +84,8 @@ pub struct Request {
 }
 
 /// Pods of one role.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct PodSetRequest {
     /// Role; `main` where there is only one.
     pub name: String,
@@ -92,6 +95,8 @@ pub struct PodSetRequest {
     pub min_count: Option<i64>,
     /// What one pod asks, in base units; its slot on the node is added by the planner.
     pub requests: ResourceVector,
+    /// Thousandths of one `nvidia.com/gpu` that one pod asks beside `requests`: a time slice or an MPS share. 0: none.
+    pub gpu_share_milli: i64,
     /// Claims of one pod for devices (DRA). What they take of each class stands in `requests` too, where it can be told.
     pub claims: Vec<DeviceClaim>,
     /// `spec.nodeSelector` of the pods.
@@ -106,7 +111,7 @@ pub struct PodSetRequest {
 }
 
 /// Closeness of the pods of a gang.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Closeness {
     /// Node label of the level; `kubernetes.io/hostname` is one node.
     pub level: String,
@@ -117,7 +122,7 @@ pub struct Closeness {
 }
 
 /// What happens when a target is lost.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailoverRule {
     /// Never, Fenced (acts as Never until there is a fencer) or Overlap.
     pub mode: FailoverMode,
@@ -128,7 +133,7 @@ pub struct FailoverRule {
 }
 
 /// What a workload has on one target.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Current {
     /// Target.
     pub target: TargetName,
@@ -151,7 +156,7 @@ pub struct Current {
 }
 
 /// A target that refused the workload.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Avoid {
     /// Until then, ms since 1970.
     pub until_ms: i64,

@@ -7,6 +7,7 @@ use placement_api::kinds::NodeShare;
 
 use super::Current;
 use super::fill::{Pick, places};
+use super::gang::Added;
 use super::needs::Needs;
 use super::pick::pick;
 use crate::fleet::{Event, Fleet, NodeName, Share, Target, TargetName};
@@ -33,7 +34,7 @@ pub(super) fn reserve(
     needs: &Needs<'_>,
     target: &TargetName,
     epoch: i64,
-    picks: &[Pick],
+    added: &Added,
     named: bool,
 ) {
     let id = &needs.request.id;
@@ -44,7 +45,11 @@ pub(super) fn reserve(
         .held(id)
         .map(|hold| (hold.assumed.clone(), hold.claimed.clone()))
         .unwrap_or_default();
-    let new: Vec<Share> = picks.iter().map(|pick| share(needs, there, pick)).collect();
+    let new = added.picks.iter().map(|pick| Share {
+        devices: added.device.into_iter().collect(),
+        ..share(needs, there, pick)
+    });
+    let new: Vec<Share> = new.collect();
     if named {
         claimed.extend(new.iter().cloned());
     }
@@ -196,6 +201,7 @@ fn share(needs: &Needs<'_>, target: &Target, pick: &Pick) -> Share {
         pod_set: need.name.clone(),
         demand: need.demand.clone(),
         pods: pick.pods,
+        devices: Vec::new(),
     }
 }
 
@@ -210,6 +216,7 @@ fn shares_of(needs: &Needs<'_>, nodes: &[NodeShare]) -> Vec<Share> {
             pod_set: Arc::clone(&need.name),
             demand: need.demand.clone(),
             pods: node.pods,
+            devices: Vec::new(),
         })
     };
     nodes.iter().filter_map(share).collect()

@@ -15,6 +15,9 @@ pub(super) struct Span {
     pub(super) around: i64,
 }
 
+/// Copies by the number of a part and, where a node is in none, the node.
+type Parts = BTreeMap<(usize, usize), i64>;
+
 /// The spans of `want` pods in each domain of a level, by the domain's number. `copies` is by node.
 pub(super) fn spans(
     fleet: &Fleet,
@@ -30,7 +33,7 @@ pub(super) fn spans(
         (level != asked && at_least_as_wide(level, asked)).then(|| Numbering::new(asked, target));
     let mut around: BTreeMap<usize, i64> = BTreeMap::new();
     // By domain: the one around it, and its parts. A node that is in none is one by itself.
-    let mut rooms: BTreeMap<usize, (usize, BTreeMap<(usize, usize), i64>)> = BTreeMap::new();
+    let mut rooms: BTreeMap<usize, (usize, Parts)> = BTreeMap::new();
     for &node in nodes {
         let outside = outer.as_ref().map_or(NOWHERE, |outer| outer.of(node));
         *around.entry(outside).or_default() += copies[node];
@@ -44,7 +47,7 @@ pub(super) fn spans(
             *parts.entry((number, alone)).or_default() += copies[node];
         }
     }
-    let span = |(outside, parts): (usize, BTreeMap<(usize, usize), i64>)| Span {
+    let span = |(outside, parts): (usize, Parts)| Span {
         parts: fewest(parts.into_values().collect(), want),
         around: if outside == NOWHERE {
             0

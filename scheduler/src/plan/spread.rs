@@ -218,6 +218,7 @@ pub(super) fn gang(
                     counts: vec![on(name)],
                     picks,
                     level: Level::Target,
+                    device: None,
                 })
             });
         return Some(added.collect());

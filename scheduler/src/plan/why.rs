@@ -166,8 +166,18 @@ fn shortfall(fleet: &Fleet, needs: &Needs<'_>, target: &Target, draft: &Draft) -
     let worst = sets
         .filter_map(|(need, want)| set_shortfall(fleet, need, target, *want))
         .max_by_key(|short| short.reason);
-    if worst.is_some() || needs.sets.is_empty() {
-        return worst;
+    if let Some(mut worst) = worst {
+        if worst.reason == Reason::InsufficientCapacity {
+            // Fewer pods of one role may do, if the others find room.
+            let sets = needs.sets.iter().zip(wants).filter(|(_, want)| **want > 0);
+            worst
+                .lacks
+                .extend(sets.flat_map(|(need, _)| lacking(fleet, need, target)));
+        }
+        return Some(worst);
+    }
+    if needs.sets.is_empty() {
+        return None;
     }
     let lacks = needs
         .sets

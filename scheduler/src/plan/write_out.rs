@@ -19,6 +19,11 @@ use crate::fleet::{Event, Fleet, Target, TargetName};
 /// Targets up to which a decision lists why the others were not taken; a Workload shows no more.
 const MOST_VERDICTS: usize = 50;
 
+/// Targets from which on nothing is said about those that were not taken: looking at all costs more than deciding.
+const MANY_TARGETS: usize = 200;
+/// Nodes up to which a decision says how much room there was.
+const MOST_COUNTED: usize = 256;
+
 /// Writes the decision and reserves what it takes; adds to `freed` what it gives back.
 pub(super) fn write_out(
     fleet: &mut Fleet,
@@ -62,7 +67,7 @@ pub(super) fn write_out(
         let named = parts
             .iter()
             .any(|part| part.target == added.target && !part.nodes.is_empty());
-        reserve::reserve(fleet, needs, &added.target, epoch, &added.picks, named);
+        reserve::reserve(fleet, needs, &added.target, epoch, added, named);
     }
     let outcome = match (changed, parts.is_empty()) {
         (true, _) => Outcome::Place,
@@ -332,9 +337,9 @@ fn content(fleet: &Fleet, needs: &Needs<'_>, draft: &Draft, now_ms: i64) -> Expl
         .iter()
         .map(|one| accepted(fleet, needs, one))
         .collect();
-    if fleet.targets().count() <= MOST_VERDICTS {
+    if fleet.target_count() <= MOST_VERDICTS {
         verdicts.extend(findings(fleet, needs, draft, &chosen, now_ms).verdicts);
-    } else {
+    } else if fleet.target_count() <= MANY_TARGETS {
         let others = fleet.targets().filter(|(name, _)| !chosen.contains(*name));
         let obstacle = |(name, target): (&TargetName, &Target)| {
             let (reason, message) = eligible::obstacle(fleet, request, name, target, now_ms)?;
@@ -374,7 +379,8 @@ fn accepted(fleet: &Fleet, needs: &Needs<'_>, added: &Added) -> TargetVerdict {
     if let (Some(need), Some(target)) = (
         needs.sets.get(needs.leading()),
         fleet.target(added.target.as_str()),
-    ) {
+    ) && target.node_list().len() <= MOST_COUNTED
+    {
         let room: i64 = need.copies_on(target).iter().sum();
         message = format!("{message}; there was room for {room}");
     }

@@ -10,20 +10,20 @@ use placement_api::resources::{CPU, MEMORY};
 use placement_api::selector::{LabelSelector, Labels};
 
 use super::{RunsOn, Scenario, Stage, TargetSpec, WorkloadSpec};
-use crate::fleet::{Fleet, HOSTNAME, TargetName, WorkloadId};
+use crate::fleet::{HOSTNAME, TargetName, WorkloadId};
 use crate::plan::{Avoid, Closeness, Current, FailoverRule, PodSetRequest, Request};
+use crate::record::Core;
 
 /// The fleet of the file.
-pub(super) fn fleet(scenario: &Scenario) -> Fleet {
-    let mut fleet = Fleet::new();
-    fleet.set_levels(scenario.config.levels.clone());
+pub(super) fn fleet(scenario: &Scenario, core: &mut Core) {
+    core.set_levels(scenario.config.levels.clone());
     for target in &scenario.fleet {
         let name = TargetName::from(&target.name);
-        fleet.set_inventory(&name, &inventory(target));
+        core.set_inventory(&name, &inventory(target));
         if target.kinds.is_none() {
-            fleet.serve_everything(&name);
+            core.serve_everything(&name);
         }
-        fleet.set_target(
+        core.set_target(
             &name,
             target.labels.clone(),
             target.taints.clone(),
@@ -35,12 +35,11 @@ pub(super) fn fleet(scenario: &Scenario) -> Fleet {
         .workloads
         .iter()
         .flat_map(|workload| &workload.locations);
-    fleet.set_locations(
+    core.set_locations(
         selectors
             .map(|labels| (location(labels), selector(labels)))
             .collect(),
     );
-    fleet
 }
 
 /// What the planner is asked of each workload that has arrived.
@@ -55,6 +54,14 @@ pub(super) fn requests(scenario: &Scenario) -> BTreeMap<WorkloadId, Request> {
                 request(scenario, workload),
             )
         })
+        .collect()
+}
+
+/// What the targets of the file report.
+pub(super) fn inventories(scenario: &Scenario) -> BTreeMap<TargetName, InventoryStatus> {
+    let targets = scenario.fleet.iter();
+    targets
+        .map(|target| (TargetName::from(&target.name), inventory(target)))
         .collect()
 }
 
@@ -193,6 +200,7 @@ fn pod_set(set: &super::PodSpec) -> PodSetRequest {
         count: set.count,
         min_count: set.min_count,
         requests: set.requests.clone(),
+        gpu_share_milli: 0,
         claims: Vec::new(),
         node_selector: set.selector.clone(),
         affinity: None,

@@ -1,16 +1,14 @@
 //! "What if": one change of a scenario, in words.
 
-use placement_api::quantity::{Quantity, ResourceVector};
+use placement_api::kinds::TopologyMode;
 
 use super::Scenario;
-use super::read::{GPU, near, way_out};
+use super::read::{near, way_out};
 use crate::fleet::TargetState;
+use crate::whatif::{Bound, Change};
 
 /// So long is a target lost that is lost "what if": longer than any failover waits.
 const LOST_FOR_MS: i64 = 24 * 3_600_000;
-/// What can be written, for errors.
-const WORDS: &str = "write `queue NAME guaranteed|limit RESOURCE +N`, `queue NAME weight +N`, `workload NAME priority +N`, \
-    `workload NAME product H100`, `target add NAME like OTHER`, `target lose NAME` or `target cordon NAME`";
 
 /// The scenario with a change, such as `queue vision guaranteed gpu +4`. What was expected of the old one is dropped.
 ///
@@ -19,75 +17,69 @@ const WORDS: &str = "write `queue NAME guaranteed|limit RESOURCE +N`, `queue NAM
 pub fn change(scenario: &Scenario, text: &str) -> Result<Scenario, String> {
     let mut new = scenario.clone();
     new.expect = None;
-    let words: Vec<&str> = text.split_whitespace().collect();
-    match words[..] {
-        ["queue", name, "weight", by] => {
-            let queue = find(&mut new.queues, name, "queue", |one| &one.name)?;
-            let weight = number(by, i64::from(queue.weight))?;
+    match Change::parse(text)? {
+        Change::Weight { queue, by } => {
+            let queue = find(&mut new.queues, &queue, "queue", |one| &one.name)?;
+            let weight = by.number(i64::from(queue.weight))?;
             queue.weight = u32::try_from(weight)
                 .map_err(|_| format!("a weight of {weight}; write one of 0 or more"))?;
         }
-        [
-            "queue",
-            name,
-            field @ ("guaranteed" | "limit"),
+        Change::Amount {
+            queue,
+            bound,
             resource,
             by,
-        ] => {
-            let resource = if resource == "gpu" { GPU } else { resource };
-            let queue = find(&mut new.queues, name, "queue", |one| &one.name)?;
-            let list = if field == "limit" {
-                &mut queue.limit
-            } else {
-                &mut queue.guaranteed
+        } => {
+            let queue = find(&mut new.queues, &queue, "queue", |one| &one.name)?;
+            let list = match bound {
+                Bound::Limit => &mut queue.limit,
+                Bound::Guaranteed => &mut queue.guaranteed,
             };
-            let has = match (list.get(resource), field) {
-                (Some(has), _) => *has,
-                (None, "guaranteed") => 0,
-                (None, _) if by.starts_with('=') => 0,
-                (None, _) => {
-                    return Err(format!(
-                        "queue {name} has no limit of {resource}; write `=N` to set one"
-                    ));
-                }
-            };
-            let amount = amount(resource, by, has)?;
-            list.insert(resource.to_owned(), amount);
+            let amount = by
+                .amount(&resource, bound, list.get(&resource).copied())
+                .map_err(|error| format!("queue {} {error}", queue.name))?;
+            list.insert(resource, amount);
         }
-        ["workload", name, "priority", by] => {
-            let workload = find(&mut new.workloads, name, "workload", |one| &one.name)?;
-            let priority = number(by, i64::from(workload.priority))?;
+        Change::Priority { workload, by } => {
+            let workload = find(&mut new.workloads, &workload, "workload", |one| &one.name)?;
+            let priority = by.number(i64::from(workload.priority))?;
             workload.priority = i32::try_from(priority)
                 .map_err(|_| format!("a priority of {priority}; write a smaller one"))?;
         }
-        ["workload", name, "product", product] => {
-            let workload = find(&mut new.workloads, name, "workload", |one| &one.name)?;
+        Change::Product { workload, product } => {
+            let workload = find(&mut new.workloads, &workload, "workload", |one| &one.name)?;
             for set in &mut workload.pods {
                 let key = set.selector.keys().find(|key| key.ends_with("product"));
                 let key = key.cloned().unwrap_or_else(|| "product".to_owned());
-                set.selector.insert(key, product.to_owned());
+                set.selector.insert(key, product.clone());
             }
         }
-        ["target", "add", name, "like", other] => {
-            if new.target(name).is_some() {
+        Change::Topology { workload, mode } => {
+            let workload = find(&mut new.workloads, &workload, "workload", |one| &one.name)?;
+            let level = workload.topology.take().map(|(level, ..)| level);
+            let missing = || format!("{} asks for no topology; leave this out", workload.name);
+            let level = level.ok_or_else(missing)?;
+            workload.topology = mode.map(|mode: TopologyMode| (level, mode, None));
+        }
+        Change::Add { target, like } => {
+            if new.target(&target).is_some() {
                 return Err(format!(
-                    "target {name} is there already; write another name"
+                    "target {target} is there already; write another name"
                 ));
             }
-            let mut target = find(&mut new.fleet, other, "target", |one| &one.name)?.clone();
-            name.clone_into(&mut target.name);
-            target.state = TargetState::Ready;
-            new.fleet.push(target);
+            let mut added = find(&mut new.fleet, &like, "target", |one| &one.name)?.clone();
+            added.name = target;
+            added.state = TargetState::Ready;
+            new.fleet.push(added);
         }
-        ["target", "lose", name] => {
-            let target = find(&mut new.fleet, name, "target", |one| &one.name)?;
+        Change::Lose(name) => {
+            let target = find(&mut new.fleet, &name, "target", |one| &one.name)?;
             target.state = TargetState::Lost;
             target.lost_for_ms = LOST_FOR_MS;
         }
-        ["target", "cordon", name] => {
-            find(&mut new.fleet, name, "target", |one| &one.name)?.state = TargetState::Cordoned;
+        Change::Cordon(name) => {
+            find(&mut new.fleet, &name, "target", |one| &one.name)?.state = TargetState::Cordoned;
         }
-        _ => return Err(format!("{text:?} is no change; {WORDS}")),
     }
     Ok(new)
 }
@@ -110,41 +102,10 @@ fn find<'a, T>(
         .ok_or_else(missing)
 }
 
-/// `+4` more, `-4` less, `=4` exactly.
-fn number(by: &str, has: i64) -> Result<i64, String> {
-    let wrong = || format!("{by:?} is no change of a number; write for example +4, -4 or =4");
-    let exact = by.strip_prefix('=');
-    let amount: i64 = exact.unwrap_or(by).parse().map_err(|_| wrong())?;
-    match exact {
-        Some(_) => Ok(amount),
-        None if by.starts_with(['+', '-']) => has.checked_add(amount).ok_or_else(wrong),
-        None => Err(wrong()),
-    }
-}
-
-fn amount(resource: &str, by: &str, has: i64) -> Result<i64, String> {
-    let wrong =
-        || format!("{by:?} is no change of an amount; write for example +4, -4, =4 or +64Gi");
-    let (sign, text) = match by.split_at_checked(1) {
-        Some(("+", text)) => (1, text),
-        Some(("-", text)) => (-1, text),
-        Some(("=", text)) => (0, text),
-        _ => return Err(wrong()),
-    };
-    let quantity = Quantity::parse(text).map_err(|_| wrong())?;
-    if quantity.is_negative() {
-        return Err(wrong());
-    }
-    let base = ResourceVector::base_units(resource, quantity);
-    Ok(match sign {
-        0 => base,
-        sign => has.saturating_add(base.saturating_mul(sign)).max(0),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::parse;
+    use super::super::read::GPU;
     use super::*;
 
     fn scenario() -> Scenario {

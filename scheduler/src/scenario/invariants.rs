@@ -10,7 +10,7 @@ use placement_api::toleration::{BLOCKING, Toleration, tolerates};
 use super::metrics::use_by_node;
 use super::outcome::{Placed, Round};
 use super::rounds::{Decisions, World};
-use super::{Scenario, WorkloadSpec, planner};
+use super::{Scenario, WorkloadSpec};
 use crate::fleet::{TargetState, WorkloadId};
 use crate::plan::{Decision, Outcome, Request};
 
@@ -19,12 +19,7 @@ pub(super) fn deterministic(before: &World, decisions: &Decisions) -> Result<(),
     let mut world = before.clone();
     let mut again = world.clone();
     let requests: Vec<Request> = world.requests.values().rev().cloned().collect();
-    let (other, _) = planner::cycle(
-        &mut world.planner,
-        &mut world.fleet,
-        &requests,
-        world.now_ms,
-    );
+    let (other, _) = world.core.plan(&requests, world.now_ms);
     let first = again.cycle();
     if let Some((id, _)) = first
         .iter()

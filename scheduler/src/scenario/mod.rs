@@ -32,7 +32,7 @@ pub use compare::{Difference, compare};
 pub use outcome::{Evicted, Metrics, Moved, Outcome, Pending, Placed, QueueShare, Round};
 pub use parse::parse;
 pub use problem::{Problem, Problems};
-pub use rounds::{Broken, simulate};
+pub use rounds::{Broken, recorded, simulate, view};
 pub use spec::{
     Config, Expect, ExpectedPlace, NodeSpec, PodSpec, QueueSpec, RunsOn, Scenario, Stage,
     TargetSpec, WorkloadSpec,

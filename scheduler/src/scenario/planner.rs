@@ -7,15 +7,15 @@ use placement_api::resources::CPU;
 
 use super::outcome::QueueShare;
 use super::{Scenario, words};
-use crate::fleet::{Fleet, WorkloadId};
-use crate::plan::{Decision, Planner, Policy, Report, Request};
-use crate::shares::{AcceleratorSpec, Named, QueueSpec, QueueTree};
+use crate::fleet::WorkloadId;
+use crate::plan::{Planner, Policy};
+use crate::record::Core;
+use crate::shares::{AcceleratorSpec, Named, QueueSpec};
 
-/// A planner that is set up as the file says.
-pub(super) fn planner(scenario: &Scenario) -> Planner {
+/// Sets the planner up as the file says.
+pub(super) fn planner(scenario: &Scenario, core: &mut Core) {
     let config = &scenario.config;
-    let mut planner = Planner::new();
-    planner.set_policy(Policy {
+    core.set_policy(Policy {
         throughput: config
             .throughput
             .iter()
@@ -25,19 +25,12 @@ pub(super) fn planner(scenario: &Scenario) -> Planner {
         age_limit_ms: config.age_limit_ms,
         moves_per_hour: u32::try_from(config.defragment).unwrap_or(u32::MAX),
     });
-    let (tree, _) = QueueTree::new(scenario.queues.iter().map(queue).collect());
-    planner.set_queues(tree);
-    planner
+    core.set_queues(queues(scenario));
 }
 
-/// One cycle over these workloads.
-pub(super) fn cycle(
-    planner: &mut Planner,
-    fleet: &mut Fleet,
-    requests: &[Request],
-    now_ms: i64,
-) -> (Vec<Decision>, Report) {
-    planner.plan(fleet, requests, now_ms)
+/// The queues of the file.
+pub(super) fn queues(scenario: &Scenario) -> Vec<QueueSpec> {
+    scenario.queues.iter().map(queue).collect()
 }
 
 /// When a workload that waits is promised to start.

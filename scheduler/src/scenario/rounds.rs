@@ -11,7 +11,9 @@ use placement_api::reason::Reason;
 use super::outcome::{Evicted, Moved, Outcome, Pending, Placed, Round};
 use super::{Scenario, build, invariants, metrics, planner, words};
 use crate::fleet::{Fleet, TargetName, TargetState, WorkloadId};
-use crate::plan::{Current, Decision, Part, Planner, Request, Step};
+use crate::plan::{self, Current, Decision, Part, Request};
+use crate::record::{Core, Step};
+use crate::whatif::View;
 
 /// Times that a cycle looks at those whom its own decisions woke, as the live scheduler does.
 const MOST_WAKES: usize = 8;
@@ -40,8 +42,7 @@ impl std::error::Error for Broken {}
 /// The model between two rounds.
 #[derive(Clone, Debug)]
 pub(super) struct World {
-    pub(super) fleet: Fleet,
-    pub(super) planner: Planner,
+    pub(super) core: Core,
     pub(super) requests: BTreeMap<WorkloadId, Request>,
     pub(super) now_ms: i64,
 }
@@ -54,19 +55,40 @@ pub(super) type Decisions = BTreeMap<WorkloadId, Decision>;
 /// # Errors
 /// Where the planner breaks one of its own rules.
 pub fn simulate(scenario: &Scenario, micros: &mut dyn FnMut() -> u64) -> Result<Outcome, Broken> {
-    let mut world = World {
-        fleet: build::fleet(scenario),
-        planner: planner::planner(scenario),
-        requests: build::requests(scenario),
+    run(scenario, Core::new(), micros).map(|(outcome, _)| outcome)
+}
+
+/// The same, and every step of it, to be replayed.
+///
+/// # Errors
+/// As [`simulate`].
+pub fn recorded(
+    scenario: &Scenario,
+    micros: &mut dyn FnMut() -> u64,
+) -> Result<(Outcome, Vec<Step>), Broken> {
+    let mut core = Core::new();
+    core.record();
+    run(scenario, core, micros).map(|(outcome, mut core)| (outcome, core.take_steps()))
+}
+
+/// What the file says, ready to be planned.
+pub fn view(scenario: &Scenario) -> View {
+    let World { core, requests, .. } = World::begin(scenario, Core::new()).adopted();
+    View {
+        core,
+        requests,
+        queues: planner::queues(scenario),
+        inventories: build::inventories(scenario),
         now_ms: scenario.now_ms,
-    };
-    for request in world
-        .requests
-        .values()
-        .filter(|one| !one.current.is_empty())
-    {
-        world.planner.adopt(&mut world.fleet, request);
     }
+}
+
+fn run(
+    scenario: &Scenario,
+    core: Core,
+    micros: &mut dyn FnMut() -> u64,
+) -> Result<(Outcome, Core), Broken> {
+    let mut world = World::begin(scenario, core).adopted();
     let mut outcome = Outcome::default();
     let (mut decided, mut spent) = (0_u64, 0_u64);
     for number in 1..=usize::try_from(scenario.config.rounds).unwrap_or(1) {
@@ -79,7 +101,7 @@ pub fn simulate(scenario: &Scenario, micros: &mut dyn FnMut() -> u64) -> Result<
         let decisions = world.cycle();
         spent += micros().saturating_sub(begun);
         decided += decisions.len() as u64;
-        let round = view(scenario, &before, &world, &decisions).map_err(broken)?;
+        let round = shown(scenario, &before, &world, &decisions).map_err(broken)?;
         invariants::deterministic(&before, &decisions).map_err(broken)?;
         invariants::sound(scenario, &before, &round).map_err(broken)?;
         world.settle(&decisions);
@@ -95,10 +117,30 @@ pub fn simulate(scenario: &Scenario, micros: &mut dyn FnMut() -> u64) -> Result<
     }
     outcome.metrics.cycles = outcome.rounds.len();
     outcome.metrics.decision_micros = spent / decided.max(1);
-    Ok(outcome)
+    Ok((outcome, world.core))
 }
 
 impl World {
+    /// As the file says, and nothing is adopted yet.
+    pub(super) fn begin(scenario: &Scenario, mut core: Core) -> Self {
+        build::fleet(scenario, &mut core);
+        planner::planner(scenario, &mut core);
+        Self {
+            core,
+            requests: build::requests(scenario),
+            now_ms: scenario.now_ms,
+        }
+    }
+
+    /// What runs has its room.
+    fn adopted(mut self) -> Self {
+        let running = self.requests.values();
+        for request in running.filter(|one| !one.current.is_empty()) {
+            self.core.adopt(request);
+        }
+        self
+    }
+
     /// Plans everybody, and again whom that may have helped.
     pub(super) fn cycle(&mut self) -> Decisions {
         let mut decisions = Decisions::new();
@@ -111,11 +153,10 @@ impl World {
             if requests.is_empty() {
                 break;
             }
-            let (made, report) =
-                planner::cycle(&mut self.planner, &mut self.fleet, &requests, self.now_ms);
+            let (made, report) = self.core.plan(&requests, self.now_ms);
             decisions.extend(made.into_iter().map(|one| (one.id.clone(), one)));
             // Who has a place, or has just lost it, waits for what the next round brings.
-            ids = self.planner.wake(&report.freed);
+            ids = self.core.wake(&report.freed);
             // No time passes, so only what is due already rings.
             let due = report.wake_ms.iter().filter(|(_, at)| **at <= self.now_ms);
             ids.extend(due.map(|(id, _)| id.clone()));
@@ -141,13 +182,14 @@ impl World {
             // A lost target confirms nothing; who was fenced has stopped all the same.
             let silent = |part: &&Current| {
                 let lost = self
-                    .fleet
+                    .core
+                    .fleet()
                     .target(part.target.as_str())
                     .is_some_and(|target| target.state == TargetState::Lost);
                 let left = decision
                     .leaving
                     .iter()
-                    .any(|one| one.target == part.target && one.step != Step::Stuck);
+                    .any(|one| one.target == part.target && one.step != plan::Step::Stuck);
                 lost && left && request.failover.mode == FailoverMode::Overlap
             };
             current.extend(request.current.iter().filter(silent).map(|part| Current {
@@ -187,7 +229,7 @@ fn staying(decision: &Decision) -> Vec<&Part> {
         decision
             .leaving
             .iter()
-            .any(|one| one.target == part.target && one.step != Step::Stuck)
+            .any(|one| one.target == part.target && one.step != plan::Step::Stuck)
     };
     decision.parts.iter().filter(|part| !goes(part)).collect()
 }
@@ -203,7 +245,7 @@ fn shrank(before: &World, round: &Round) -> bool {
 }
 
 /// What people see of a cycle.
-fn view(
+fn shown(
     scenario: &Scenario,
     before: &World,
     world: &World,
@@ -212,7 +254,8 @@ fn view(
     let mut round = Round::default();
     let lost = |target: &TargetName| {
         world
-            .fleet
+            .core
+            .fleet()
             .target(target.as_str())
             .is_none_or(|target| target.state == TargetState::Lost)
     };
@@ -241,17 +284,20 @@ fn view(
         let left = decision
             .leaving
             .iter()
-            .find(|one| one.step == Step::Now && one.reason != Reason::Placed);
+            .find(|one| one.step == plan::Step::Now && one.reason != Reason::Placed);
         let why = &decision.explanation;
         let sentence = words::relative(&why.message);
         if !parts.is_empty() {
             let placed = parts
                 .iter()
-                .flat_map(|part| places(&world.fleet, &id, part));
+                .flat_map(|part| places(world.core.fleet(), &id, part));
             let mut placed: Vec<Placed> = placed.collect();
             placed.sort();
             round.placed.insert(workload.name.clone(), placed);
-            let exit = decision.leaving.iter().find(|one| one.step != Step::Stuck);
+            let exit = decision
+                .leaving
+                .iter()
+                .find(|one| one.step != plan::Step::Stuck);
             if let Some(exit) = exit.filter(|one| one.reason != Reason::Placed) {
                 let moved = Moved {
                     from: exit.target.to_string(),
@@ -276,7 +322,7 @@ fn view(
                 return Err(format!("{} waits without a reason", workload.name));
             };
             let mut waits = pending(reason, sentence);
-            waits.expected_start = planner::expected_ms(&world.planner, &id).map(words::time);
+            waits.expected_start = planner::expected_ms(world.core.planner(), &id).map(words::time);
             round.pending.insert(workload.name.clone(), waits);
             round
                 .verdicts
@@ -284,7 +330,7 @@ fn view(
         }
     }
     positions(scenario, &mut round);
-    round.shares = planner::shares(scenario, &world.planner);
+    round.shares = planner::shares(scenario, world.core.planner());
     Ok(round)
 }
 

@@ -364,25 +364,31 @@ impl Division {
 }
 
 /// The part of a guarantee that a claim can use. Devices that are guaranteed by product serve whoever asks for that product or
-/// for none.
+/// for none; those that are guaranteed by resource alone serve every product.
 fn usable_guarantee(claim: &[i128], guaranteed: &[i128], lend: bool, dims: &Dims) -> Vec<i128> {
     let mut usable: Vec<i128> = claim
         .iter()
         .zip(guaranteed)
         .map(|(a, b)| *a.min(b))
         .collect();
-    if !lend {
-        return usable;
-    }
     for (dim, _) in dims.iter().filter(|(_, one)| one.of.is_none()) {
-        let products = || dims.iter().filter(move |(_, one)| one.of == Some(dim));
-        let promised: i128 = products().map(|(one, _)| guaranteed[one]).sum();
-        // Beyond what is guaranteed by product, the guarantee serves any product.
-        let any = (guaranteed[dim] - promised).max(0);
-        let bound: i128 = products().map(|(one, _)| claim[one]).sum();
-        let served: i128 = products().map(|(one, _)| usable[one]).sum();
-        let free_choice = (claim[dim] - bound).max(0).min(promised - served);
-        usable[dim] = usable[dim].min(served + free_choice + any);
+        let products: Vec<usize> = dims
+            .iter()
+            .filter(|(_, one)| one.of == Some(dim))
+            .map(|(product, _)| product)
+            .collect();
+        let sum = |row: &[i128]| -> i128 { products.iter().map(|product| row[*product]).sum() };
+        let (promised, bound, served) = (sum(guaranteed), sum(claim), sum(&usable));
+        if lend {
+            let any = (guaranteed[dim] - promised).max(0);
+            let free_choice = (claim[dim] - bound).max(0).min(promised - served);
+            usable[dim] = usable[dim].min(served + free_choice + any);
+        }
+        let unmet = bound - served;
+        let rest = (usable[dim] - served).clamp(0, unmet.max(0));
+        for product in products.iter().filter(|_| unmet > 0) {
+            usable[*product] += fraction(claim[*product] - usable[*product], rest, unmet);
+        }
     }
     usable
 }

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use placement_api::kinds::QueueOrder;
 use placement_api::quantity::ResourceVector;
+use serde::{Deserialize, Serialize};
 
 /// One queue. Amounts are in base units (millicores, bytes, devices). `Default` is a queue under the root, weight 1, that
 /// lends, without guarantee and without limit.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct QueueSpec {
     /// Its name, unique in the tree.
     pub name: String,
@@ -36,7 +38,8 @@ pub struct QueueSpec {
 }
 
 /// Amounts of one accelerator product.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct AcceleratorSpec {
     /// Product as the nodes' labels say it.
     pub product: String,

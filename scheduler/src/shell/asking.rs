@@ -59,7 +59,7 @@ impl Model {
             profile: &profile,
             placement,
             queues: &self.config.queue_selectors,
-            unusable: self.planner.shares().tree().problems(),
+            unusable: self.core.planner().shares().tree().problems(),
             priorities: &self.config.priorities,
             namespace: self
                 .config

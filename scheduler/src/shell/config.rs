@@ -53,7 +53,7 @@ impl Model {
         let usable: BTreeMap<_, _> = usable
             .filter_map(|(name, record)| Some((name.clone(), record.selector.clone()?)))
             .collect();
-        let event = self.fleet.set_locations(usable);
+        let event = self.core.set_locations(usable);
         if !event.is_nothing() {
             self.dirty
                 .extend(self.targets.keys().cloned().map(Key::Target));

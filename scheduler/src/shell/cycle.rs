@@ -31,7 +31,7 @@ impl Model {
                 continue;
             }
             if let Some(request) = self.consider(id, now) {
-                self.planner.adopt(&mut self.fleet, &request);
+                self.core.adopt(&request);
             }
         }
         self.look.extend(ids);
@@ -45,7 +45,7 @@ impl Model {
             let event = std::mem::take(&mut self.event);
             let mut ids = std::mem::take(&mut self.look);
             if !event.is_nothing() {
-                ids.extend(self.planner.wake(&event));
+                ids.extend(self.core.wake(&event));
                 for target in &event.targets {
                     ids.extend(self.by_target.get(target).into_iter().flatten().cloned());
                 }
@@ -58,7 +58,7 @@ impl Model {
             if requests.is_empty() {
                 continue;
             }
-            let (decisions, report) = self.planner.plan(&mut self.fleet, &requests, now.ms);
+            let (decisions, report) = self.core.plan(&requests, now.ms);
             self.event.merge(report.freed);
             for request in requests {
                 if let Some(entry) = self.entries.get_mut(&request.id) {
@@ -73,13 +73,27 @@ impl Model {
                 self.alarms
                     .push((Timer::Plan(id), Alarm::At(now.at(wake_ms))));
             }
+            self.compare_promises();
         }
         reasons
     }
 
+    /// Who is promised another start than before shows it. There is at most one of each queue.
+    fn compare_promises(&mut self) {
+        let promised = self.core.planner().promises();
+        if promised == self.promised {
+            return;
+        }
+        let before = std::mem::replace(&mut self.promised, promised);
+        let ids = before.keys().chain(self.promised.keys());
+        let moved = ids.filter(|id| before.get(*id) != self.promised.get(*id));
+        let keys: Vec<Key> = moved.map(|id| Key::Workload(id.clone())).collect();
+        self.dirty.extend(keys);
+    }
+
     /// Looks at one workload: what its Assignments report, whether its object is there, and what it asks now. `None`: there
     /// is nothing to plan.
-    fn consider(&mut self, id: &WorkloadId, now: Now) -> Option<Request> {
+    pub(super) fn consider(&mut self, id: &WorkloadId, now: Now) -> Option<Request> {
         self.write_later(id);
         self.start_over(id, now);
         self.read_reports(id, now);
@@ -110,9 +124,9 @@ impl Model {
             return None;
         }
         if entry.is_finished() {
-            let event = self.fleet.release_all(id);
+            let event = self.core.release_all(id);
             self.event.merge(event);
-            self.planner.forget(id);
+            self.core.forget(id);
             return None;
         }
         let request = self.request(id, &object, now)?;
@@ -249,7 +263,7 @@ impl Model {
 
     /// Everything of a workload is to go.
     fn evict_all(&mut self, id: &WorkloadId, reason: Option<Reason>) {
-        self.planner.forget(id);
+        self.core.forget(id);
         let Some(entry) = self.entries.get_mut(id) else {
             return;
         };
@@ -284,7 +298,7 @@ impl Model {
                 self.by_target.remove(target);
             }
         }
-        let event = self.fleet.release(id, target);
+        let event = self.core.release(id, target);
         self.event.merge(event);
         self.dirty.push(Key::Target(target.clone()));
         self.dirty.push(Key::Status(id.clone()));
@@ -332,8 +346,8 @@ impl Model {
 
     /// Forgets a workload that is gone.
     pub(super) fn forget(&mut self, id: &WorkloadId) {
-        self.planner.forget(id);
-        let event = self.fleet.release_all(id);
+        self.core.forget(id);
+        let event = self.core.release_all(id);
         self.event.merge(event);
         let Some(entry) = self.entries.remove(id) else {
             return;

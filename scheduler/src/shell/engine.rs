@@ -22,6 +22,7 @@ use super::jobs::Tag;
 use super::lease::Leadership;
 use super::metrics::Metrics;
 use super::model::{Alarm, Key, Model, Now, Timer};
+use super::recorder::{Recorder, Recording};
 use super::serve::{Readiness, Stage};
 use super::timers::Timers;
 use super::watch::{Message, Source, Watches};
@@ -75,6 +76,7 @@ pub(crate) struct Engine {
     unsent: VecDeque<Note>,
     notes_sent: u64,
     pub(super) notes_running: usize,
+    recorder: Option<Recorder>,
 }
 
 /// How far a new leader is.
@@ -144,6 +146,20 @@ impl Engine {
             unsent: VecDeque::new(),
             notes_sent: 0,
             notes_running: 0,
+            recorder: None,
+        }
+    }
+
+    /// Writes down from here on what goes into the planner. Where that cannot be, it says so and goes on without.
+    pub(crate) fn record(&mut self, recording: &Recording) {
+        match Recorder::begin(recording, self.model.term, Now::read().ms) {
+            Ok(recorder) => {
+                self.model.core.record();
+                self.recorder = Some(recorder);
+            }
+            Err(error) => {
+                error!(folder = %recording.folder.display(), %error, "nothing is recorded: the file cannot be made");
+            }
         }
     }
 
@@ -185,7 +201,9 @@ impl Engine {
             if self.model.kinds_changed && self.can_choose_kinds() {
                 self.choose_kinds();
             }
-            if let Some(end) = self.go_on(now) {
+            let end = self.go_on(now);
+            self.write_down();
+            if let Some(end) = end {
                 return end;
             }
         }
@@ -256,6 +274,18 @@ impl Engine {
         for reason in reasons {
             self.metrics
                 .decided(reason.unwrap_or(placement_api::reason::Reason::Placed));
+        }
+    }
+
+    /// Hands what went into the planner to whoever writes it down.
+    fn write_down(&mut self) {
+        let Some(recorder) = &mut self.recorder else {
+            return;
+        };
+        let steps = self.model.core.take_steps();
+        if !steps.is_empty() && !recorder.take(steps) {
+            self.model.core.stop_recording();
+            self.recorder = None;
         }
     }
 

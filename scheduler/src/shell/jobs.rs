@@ -141,6 +141,13 @@ impl Model {
         ])))
     }
 
+    /// What the planner has promised to who waits.
+    fn expected_start(&self, entry: &Entry) -> Option<String> {
+        let waits = entry.phase == WorkloadPhase::Pending;
+        let promised = self.promised.get(&entry.root.id()).filter(|_| waits);
+        promised.map(|start_ms| timestamp(*start_ms))
+    }
+
     fn new_workload(&self, entry: &Entry) -> Value {
         let (spec, status) = self.written(entry);
         let root = &spec.root;
@@ -187,7 +194,7 @@ impl Model {
             .collect();
         let status = WorkloadState {
             state: entry.phase,
-            place: place(entry, self.fleet.levels(), total),
+            place: place(entry, self.core.fleet().levels(), total),
             reason: entry.reason,
             message: entry.message.clone(),
             explanation: entry.verdicts.clone(),
@@ -202,6 +209,7 @@ impl Model {
                 })
                 .collect(),
             since: timestamp(entry.since_ms),
+            expected_start: self.expected_start(entry),
         };
         (spec, status)
     }
@@ -534,6 +542,7 @@ fn decides_differently(before: &WorkloadState, after: &WorkloadState) -> bool {
         || before.place != after.place
         || before.reason != after.reason
         || before.refusals != after.refusals
+        || before.expected_start != after.expected_start
         || (before.message.is_empty() != after.message.is_empty())
 }
 

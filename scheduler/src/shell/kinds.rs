@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use client::Discovery;
 use placement_api::api_type::GroupKind;
 use placement_api::names::GROUP;
 
@@ -30,48 +31,7 @@ impl Engine {
         let Some(served) = &self.served else {
             return Vec::new();
         };
-        let mut roots = self.model.wanted_kinds();
-        for (group, kind) in self.model.wildcards() {
-            let of_group = served
-                .apis
-                .iter()
-                .filter(|one| one.api.group == group && kind == "*" && one.preferred);
-            roots.extend(of_group.map(|one| one.api.group_kind()));
-        }
-        roots
-            .retain(|kind| kind.group != GROUP && !(kind.group.is_empty() && kind.kind == "Event"));
-        let mut wanted: BTreeMap<GroupKind, KindStore> = BTreeMap::new();
-        let mut missing = Vec::new();
-        let dependencies = DEPENDENCIES
-            .iter()
-            .map(placement_api::api_type::ApiType::group_kind);
-        let all: BTreeSet<GroupKind> = roots.iter().cloned().chain(dependencies).collect();
-        for kind in all {
-            let version = self
-                .model
-                .config
-                .profiles
-                .values()
-                .find(|record| record.kind == kind);
-            let version = version.and_then(|record| record.fields.version.as_ref());
-            let found = match version {
-                Some(version) => served.apis.iter().find(|one| {
-                    one.api.group_kind() == kind && one.api.version == version.as_str()
-                }),
-                None => served.find(&kind),
-            };
-            let Some(found) = found.filter(|one| one.can("list") && one.can("watch")) else {
-                missing.push(kind);
-                continue;
-            };
-            let store = KindStore {
-                api: found.api.clone(),
-                is_root: roots.contains(&kind),
-                has_status: found.subresources.iter().any(|name| name == "status"),
-                objects: BTreeMap::new(),
-            };
-            wanted.insert(kind, store);
-        }
+        let (wanted, missing) = self.model.choose(served);
         let stale: Vec<(GroupKind, Source)> = self
             .model
             .kinds
@@ -105,6 +65,52 @@ impl Engine {
 }
 
 impl Model {
+    /// The kinds that have to be read, as far as the hub serves them, and those that it does not serve.
+    pub(super) fn choose(
+        &self,
+        served: &Discovery,
+    ) -> (BTreeMap<GroupKind, KindStore>, Vec<GroupKind>) {
+        let mut roots = self.wanted_kinds();
+        for (group, kind) in self.wildcards() {
+            let of_group = served
+                .apis
+                .iter()
+                .filter(|one| one.api.group == group && kind == "*" && one.preferred);
+            roots.extend(of_group.map(|one| one.api.group_kind()));
+        }
+        roots
+            .retain(|kind| kind.group != GROUP && !(kind.group.is_empty() && kind.kind == "Event"));
+        let mut wanted: BTreeMap<GroupKind, KindStore> = BTreeMap::new();
+        let mut missing = Vec::new();
+        let dependencies = DEPENDENCIES
+            .iter()
+            .map(placement_api::api_type::ApiType::group_kind);
+        let all: BTreeSet<GroupKind> = roots.iter().cloned().chain(dependencies).collect();
+        for kind in all {
+            let mut profiles = self.config.profiles.values();
+            let version = profiles.find(|record| record.kind == kind);
+            let version = version.and_then(|record| record.fields.version.as_ref());
+            let found = match version {
+                Some(version) => served.apis.iter().find(|one| {
+                    one.api.group_kind() == kind && one.api.version == version.as_str()
+                }),
+                None => served.find(&kind),
+            };
+            let Some(found) = found.filter(|one| one.can("list") && one.can("watch")) else {
+                missing.push(kind);
+                continue;
+            };
+            let store = KindStore {
+                api: found.api.clone(),
+                is_root: roots.contains(&kind),
+                has_status: found.subresources.iter().any(|name| name == "status"),
+                objects: BTreeMap::new(),
+            };
+            wanted.insert(kind, store);
+        }
+        (wanted, missing)
+    }
+
     fn wanted_kinds(&self) -> BTreeSet<GroupKind> {
         let built_in = BUILT_IN
             .iter()

@@ -15,6 +15,8 @@ pub(crate) mod lease;
 pub(crate) mod metrics;
 mod model;
 mod queues;
+mod reader;
+pub(crate) mod recorder;
 mod reports;
 pub(crate) mod serve;
 mod status;
@@ -27,3 +29,4 @@ mod writer;
 
 pub(crate) use engine::{End, Engine};
 pub(crate) use model::Model;
+pub use reader::Reader;

@@ -16,8 +16,9 @@ use placement_api::selector::{LabelSelector, Labels};
 use tokio::time::Instant;
 
 use super::lease::LeaseSpec;
-use crate::fleet::{Event, Fleet, TargetName, TargetState, WorkloadId};
-use crate::plan::{Planner, Request, Step};
+use crate::fleet::{Event, TargetName, TargetState, WorkloadId};
+use crate::plan::{Request, Step};
+use crate::record::Core;
 use crate::select::Rule;
 
 /// An object as it was last seen, by watch or in the answer to a write; what is older is not taken in.
@@ -423,8 +424,7 @@ pub(crate) struct Model {
     pub(crate) term: i64,
     /// A target is lost so long after the last renewal of its lease.
     pub(crate) lost_after: Duration,
-    pub(crate) fleet: Fleet,
-    pub(crate) planner: Planner,
+    pub(crate) core: Core,
     /// What has happened in the fleet since the last cycle.
     pub(crate) event: Event,
     pub(crate) config: Config,
@@ -438,6 +438,8 @@ pub(crate) struct Model {
     pub(crate) by_target: BTreeMap<TargetName, BTreeSet<WorkloadId>>,
     pub(crate) targets: BTreeMap<TargetName, TargetRecord>,
     pub(crate) copies: BTreeMap<(TargetName, String), CopyRecord>,
+    /// Who is promised a start, and when (ms since 1970), as of the last cycle.
+    pub(crate) promised: BTreeMap<WorkloadId, i64>,
     /// Workloads to look at in the next cycle.
     pub(crate) look: BTreeSet<WorkloadId>,
     /// What may have to be written.
@@ -509,8 +511,7 @@ impl Model {
             lost_after,
             defined: BTreeSet::new(),
             kinds_changed: true,
-            fleet: Fleet::new(),
-            planner: Planner::default(),
+            core: Core::new(),
             event: Event::nothing(),
             config: Config::default(),
             kinds: BTreeMap::new(),
@@ -519,6 +520,7 @@ impl Model {
             by_target: BTreeMap::new(),
             targets: BTreeMap::new(),
             copies: BTreeMap::new(),
+            promised: BTreeMap::new(),
             look: BTreeSet::new(),
             dirty: Vec::new(),
             recounted: Vec::new(),

@@ -25,7 +25,7 @@ use super::writer::Job;
 use crate::fleet::DEFAULT_LEVELS;
 use crate::plan::Policy;
 use crate::select;
-use crate::shares::{AcceleratorSpec, Named, QueueSpec, QueueTree, Standings};
+use crate::shares::{AcceleratorSpec, Named, QueueSpec, Standings};
 
 impl Model {
     pub(super) fn queue_applied(&mut self, object: &RawObject) {
@@ -94,8 +94,7 @@ impl Model {
     fn queues_changed(&mut self) {
         let records = self.config.queues.values();
         let specs = records.map(|record| record.spec.clone()).collect();
-        let (tree, _) = QueueTree::new(specs);
-        self.planner.set_queues(tree);
+        self.core.set_queues(specs);
         self.dirty
             .extend(self.config.queues.keys().cloned().map(Key::Queue));
         self.look_at_all();
@@ -118,9 +117,9 @@ impl Model {
         } else {
             spec.topology_levels.clone()
         };
-        let event = self.fleet.set_levels(levels);
+        let event = self.core.set_levels(levels);
         self.event.merge(event);
-        self.planner.set_policy(policy(spec));
+        self.core.set_policy(policy(spec));
         self.look_at_all();
     }
 
@@ -155,7 +154,7 @@ impl Model {
     pub(super) fn queue_job(&mut self, name: &str, now: Now) -> Option<Job<Key, Tag>> {
         let numbers = self.queue_numbers(name).unwrap_or_default();
         let record = self.config.queues.get(name)?;
-        let problem = self.planner.shares().tree().problems().get(name);
+        let problem = self.core.planner().shares().tree().problems().get(name);
         let (holds, reason, message) = match problem {
             Some(problem) => (false, "Invalid", problem.as_str()),
             None => (true, "Valid", ""),
@@ -196,7 +195,7 @@ impl Model {
 
     /// What a queue is entitled to, uses and waits for. `None`: it is not in the tree.
     fn queue_numbers(&self, name: &str) -> Option<QueueStatus> {
-        let shares = self.planner.shares();
+        let shares = self.core.planner().shares();
         let queue = shares.tree().known(name)?;
         let Standings {
             entitled,

@@ -58,7 +58,7 @@ impl Model {
         }
         for (target, message, full) in revoked {
             if full {
-                self.planner.refused(&target, now.ms);
+                self.core.refused(&target, now.ms);
             }
             entry.spec.epoch += 1;
             let count = entry

@@ -116,7 +116,7 @@ impl Model {
     pub(super) fn location_job(&self, name: &str) -> Option<Job<Key, Tag>> {
         let record = self.config.locations.get(name)?;
         let members = || {
-            self.fleet.targets().filter(|(_, target)| {
+            self.core.fleet().targets().filter(|(_, target)| {
                 record
                     .selector
                     .as_ref()

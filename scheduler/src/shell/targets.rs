@@ -69,7 +69,7 @@ impl Model {
         if !record.object.gone(version) {
             return;
         }
-        let event = self.fleet.remove_target(name);
+        let event = self.core.remove_target(name);
         self.event.merge(event);
         let concerned = self.by_target.get(name).into_iter().flatten().cloned();
         self.look.extend(concerned);
@@ -162,7 +162,7 @@ impl Model {
             .get()
             .and_then(|inventory| inventory.status.as_ref())
         {
-            let event = self.fleet.set_inventory(name, status);
+            let event = self.core.set_inventory(name, status);
             self.event.merge(event);
         }
     }
@@ -177,8 +177,8 @@ impl Model {
         let Some(object) = record.object.get() else {
             return;
         };
-        let new = self.fleet.target(name.as_str()).is_none();
-        let event = self.fleet.set_target(
+        let new = self.core.fleet().target(name.as_str()).is_none();
+        let event = self.core.set_target(
             name,
             object.metadata.labels.clone(),
             object.spec.taints.clone(),
@@ -249,10 +249,10 @@ impl Model {
             nodes: inventory.map_or(0, |status| {
                 i64::try_from(status.nodes.len()).unwrap_or(i64::MAX)
             }),
-            capacity: self.fleet.capacity_of(name.as_str()).to_list(),
-            free: self.fleet.free_of(name.as_str()).to_list(),
+            capacity: self.core.fleet().capacity_of(name.as_str()).to_list(),
+            free: self.core.fleet().free_of(name.as_str()).to_list(),
             devices: inventory.map_or_else(Vec::new, |status| self.devices(name, &status.devices)),
-            locations: self.fleet.locations_of(name.as_str()),
+            locations: self.core.fleet().locations_of(name.as_str()),
             workloads: i64::try_from(
                 parts()
                     .filter(|(entry, part)| !part.evicting && !entry.is_finished())
@@ -271,7 +271,7 @@ impl Model {
 
     /// As the agent reports them, but no more free than decisions leave.
     fn devices(&self, name: &TargetName, reported: &[DeviceSummary]) -> Vec<DeviceSummary> {
-        let free = self.fleet.free_of(name.as_str());
+        let free = self.core.fleet().free_of(name.as_str());
         let mut left: BTreeMap<&str, i64> = BTreeMap::new();
         let mut devices = reported.to_vec();
         for device in &mut devices {

@@ -6,6 +6,7 @@ mod jct;
 mod kueue;
 mod openb;
 mod place;
+mod plan;
 mod pooling;
 mod preempt;
 mod promises;
@@ -35,6 +36,8 @@ pub enum Bench {
     Kueue(kueue::KueueArgs),
     /// Occupancy: the openb lists of a production fleet, against FGD and other packers.
     Openb(openb::OpenbArgs),
+    /// Decisions per second on large fleets, without any writing.
+    Plan(plan::PlanArgs),
 }
 
 /// Runs a bench.
@@ -48,6 +51,7 @@ pub fn run(bench: Bench) -> Result<()> {
         Bench::Preempt(args) => preempt::run(&args),
         Bench::Kueue(args) => kueue::run(&args),
         Bench::Openb(args) => openb::run(&args),
+        Bench::Plan(args) => plan::run(&args),
         Bench::Place(args) => on_clusters(place::run(args)),
     }
 }

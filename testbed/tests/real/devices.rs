@@ -500,3 +500,40 @@ fn an_expression_that_cannot_be_told_hurts_nobody_else() {
         Ok(())
     });
 }
+
+#[test]
+fn a_quota_counts_what_claims_take() {
+    run(async {
+        let case = case("quota", json!({"strategy": "Gang", "queue": "t-claims"})).await?;
+        let queue = |limit: &str| json!({"apiVersion": "inhaul.dev/v1alpha1", "kind": "Queue", "metadata": {"name": "t-claims"}, "spec": {"limit": {"example.com/quota": limit}}});
+        case.apply(queue("1")).await?;
+        // Devices that no other test uses.
+        let driver = "quota.example.com";
+        let mut devices = slice("cpu-2", driver, None);
+        devices["spec"]["devices"] = json!([{"name": "dev-0"}, {"name": "dev-1"}]);
+        let member = case.member(EU);
+        member.apply(&devices.to_string()).await?;
+        member.apply(&class(driver).to_string()).await?;
+        template(&case, "whole", exactly(driver, json!({}))).await?;
+        case.apply(claiming(case.job("first", 1, 0, "30m"), "whole"))
+            .await?;
+        let on_hub = |name: &'static str| {
+            let case = &case;
+            async move {
+                case.on_hub(JOB, name, "it runs", |job| job["status"]["active"] == 1)
+                    .await
+            }
+        };
+        on_hub("first").await?;
+        case.apply(claiming(case.job("second", 1, 0, "30m"), "whole"))
+            .await?;
+        let message = case.waits("batch", "Job", "second", "QueueLimit").await?;
+        ensure!(
+            message.contains("limit of 1 example.com/quota; 1 are used, 1 more are asked"),
+            "{message}"
+        );
+        case.apply(queue("2")).await?;
+        on_hub("second").await?;
+        Ok(())
+    });
+}

@@ -1,6 +1,6 @@
 //! The member has the last word: what it refuses goes elsewhere, with its own message.
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, Result, ensure};
 use placement_api::api_type::known;
 use serde_json::{Value, json};
 
@@ -53,18 +53,35 @@ fn a_foreign_object_of_the_same_name_is_not_touched_and_says_so() {
     });
 }
 
+/// A case whose work would rather be in eu than elsewhere, and has been there.
+async fn rather_in_eu(name: &str) -> Result<Case> {
+    let location = |of: &str| format!("t-{name}-{of}");
+    let tiers = json!([{"name": location("eu")}, {"name": location("all")}]);
+    let case = Case::new(name, json!({"strategy": "Gang", "locations": tiers})).await?;
+    for (of, selector) in [
+        ("eu", json!({"matchLabels": {"region": "eu"}})),
+        ("all", json!({})),
+    ] {
+        case.apply(json!({
+            "apiVersion": "inhaul.dev/v1alpha1", "kind": "Location",
+            "metadata": {"name": location(of)}, "spec": {"targetSelector": selector},
+        }))
+        .await?;
+    }
+    case.apply(case.deployment("probe", 1)).await?;
+    let first = case.lands(DEPLOYMENT, "probe").await?;
+    ensure!(first == EU, "it is on {first}");
+    case.hub().delete(DEPLOYMENT, &case.key("probe")).await?;
+    case.member(EU).gone(DEPLOYMENT, &case.key("probe")).await?;
+    Ok(case)
+}
+
 #[test]
 fn a_quota_on_the_member_sends_it_elsewhere() {
     run(async {
-        let case = Case::new("quota", json!({"strategy": "Gang"})).await?;
-        // Whichever is chosen first has no room for pods in this namespace, the others do.
-        case.apply(case.deployment("probe", 1)).await?;
-        let first = case.lands(DEPLOYMENT, "probe").await?;
+        let case = rather_in_eu("quota").await?;
+        let first = EU;
         let quota = json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none", "namespace": case.namespace}, "spec": {"hard": {"pods": "0"}}});
-        case.hub().delete(DEPLOYMENT, &case.key("probe")).await?;
-        case.member(first)
-            .gone(DEPLOYMENT, &case.key("probe"))
-            .await?;
         case.member(first).apply(&quota.to_string()).await?;
         case.member(first)
             .eventually(
@@ -97,13 +114,8 @@ fn a_quota_on_the_member_sends_it_elsewhere() {
 #[test]
 fn an_admission_policy_on_the_member_sends_it_elsewhere() {
     run(async {
-        let case = Case::new("admission", json!({"strategy": "Gang"})).await?;
-        case.apply(case.deployment("probe", 1)).await?;
-        let first = case.lands(DEPLOYMENT, "probe").await?;
-        case.hub().delete(DEPLOYMENT, &case.key("probe")).await?;
-        case.member(first)
-            .gone(DEPLOYMENT, &case.key("probe"))
-            .await?;
+        let case = rather_in_eu("admission").await?;
+        let first = EU;
         let member = case.member(first);
         let policy = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy", "metadata": {"name": "t-admission"}, "spec": {
             "failurePolicy": "Fail",
@@ -138,7 +150,7 @@ fn an_admission_policy_on_the_member_sends_it_elsewhere() {
         let refusals = workload["status"]["refusals"].to_string();
         ensure!(
             refusals.contains(first) && refusals.contains("no web in this house"),
-            "the member's message is lost: {refusals}"
+            "the member's message is lost: {refusals} {workload:#}"
         );
         Ok(())
     });
@@ -243,14 +255,9 @@ fn a_target_without_the_kind_is_never_chosen() {
 #[test]
 fn what_the_members_scheduler_cannot_bind_goes_elsewhere() {
     run(async {
-        let case = Case::new("unschedulable", json!({"strategy": "Gang"})).await?;
+        let case = rather_in_eu("unschedulable").await?;
+        let first = EU;
         // A taint that a pod tolerates by name is seen by the inventory; an anti-affinity to pods of others is not.
-        case.apply(case.deployment("probe", 1)).await?;
-        let first = case.lands(DEPLOYMENT, "probe").await?;
-        case.hub().delete(DEPLOYMENT, &case.key("probe")).await?;
-        case.member(first)
-            .gone(DEPLOYMENT, &case.key("probe"))
-            .await?;
         let blocker = json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "blocker", "namespace": case.namespace},
             "spec": {"selector": {"matchLabels": {"app": "blocker"}}, "template": {"metadata": {"labels": {"app": "blocker"}},
                 "spec": {"tolerations": [{"operator": "Exists"}], "containers": [container("1m", &[])]}}}});

@@ -8,6 +8,8 @@ use placement_api::kinds::{
 use placement_api::quantity::Quantity;
 
 use super::*;
+use crate::explain::faster::Hint;
+use crate::explain::in_line::InLine;
 use crate::get::state::tests::{assignment, workload};
 
 fn now() -> Timestamp {
@@ -23,6 +25,8 @@ fn facts(workload: Workload, assignments: Vec<AssignmentView>) -> Facts {
             .collect(),
         may_read: true,
         targets: Vec::new(),
+        in_line: None,
+        hints: None,
     }
 }
 
@@ -74,22 +78,44 @@ fn a_job_that_waits() {
         ),
         verdict("us-1", Reason::NoDevice, "no GPU of this product"),
     ];
+    status.expected_start = Some("2026-01-06T12:12:00Z".into());
     status.refusals = vec![Refusal {
         target: "us-2".into(),
         message: "exceeded quota: gpus".into(),
         count: 2,
         until: "2026-01-06T12:00:40Z".into(),
     }];
+    let mut facts = facts(job, Vec::new());
+    facts.in_line = Some(InLine {
+        share: Some((
+            "nvidia.com/gpu".into(),
+            Quantity::from_units(20),
+            Quantity::from_units(24),
+        )),
+        place: Some((2, 5)),
+    });
+    let hint = |change: &str, starts: &str| Hint {
+        change: change.into(),
+        starts: starts.into(),
+        helps: starts != "no change",
+    };
+    facts.hints = Some(vec![
+        hint("topology Preferred", "now, on eu-1"),
+        hint("priority +1", "no change"),
+    ]);
     assert_eq!(
-        render(&facts(job, Vec::new()), now(), Paint::plain()),
+        render(&facts, now(), Paint::plain()),
         "\
 Job vision/sweep waits: no target has a rack with 4 free H100.
   asks       4 gpu, one rack: 4 pods × 1 nvidia.com/gpu, 4 cpu
-  queue      vision, priority 100
+  queue      vision: uses 20 of the 24 gpu that it is entitled to; 2nd of 5 in line; priority 100
   placement  research-training; everything would select it too, and lost by precedence, being less specific, or being younger
   failover   waits for its target when that is lost (Never)
   targets    eu-1  4 free, but 2 in r1 and 2 in r2  TopologyTooSmall
              us-1  no GPU of this product           NoDevice
+  starts     in about 12m, or earlier: promised
+  faster     topology Preferred: now, on eu-1
+             priority +1: no change
   refused    by us-2 (2 times in a row), avoided for another 40s: exceeded quota: gpus
   since      5m ago
 "
@@ -192,6 +218,8 @@ fn users_without_the_right_to_see_targets_see_what_the_workload_says() {
         assignments: std::collections::BTreeMap::new(),
         may_read: false,
         targets: Vec::new(),
+        in_line: None,
+        hints: None,
     };
     let text = render(&facts, now(), Paint::plain());
     assert!(

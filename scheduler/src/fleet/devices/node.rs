@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use placement_api::devices::class_resource;
+use placement_api::devices::{PARTS, class_resource};
 use placement_api::kinds::{DeviceShape, InventoryStatus, NodeDevices as Reported};
 
 use super::Catalog;
@@ -31,6 +31,8 @@ pub(super) struct Layout {
     pub(super) kinds: Vec<usize>,
     /// Words by number.
     pub(super) words: usize,
+    /// The set that each counter is of: each stands for a physical device.
+    pub(super) sets: Vec<usize>,
 }
 
 /// Devices that are alike and use the same counters.
@@ -41,6 +43,8 @@ pub(super) struct Group {
     pub(super) count: i64,
     /// What one of them uses up, by counter, in thousandths.
     pub(super) uses: Vec<(usize, i64)>,
+    /// What one of them is of a physical device, in [`PARTS`].
+    pub(super) parts: i64,
 }
 
 /// Layouts and classes of one report, read once for all nodes.
@@ -200,6 +204,15 @@ impl Layout {
         let kinds = words.clone();
         words.sort();
         words.dedup();
+        let counters: Vec<i64> = layout
+            .counters
+            .values()
+            .map(|amount| amount.milli_value())
+            .collect();
+        let mut sets: Vec<&str> = names.iter().map(|name| set(name)).collect();
+        sets.sort_unstable();
+        sets.dedup();
+        let measures: Vec<&str> = names.iter().map(|name| measure(name)).collect();
         let group = |one: &placement_api::kinds::DeviceGroup| {
             let (number, shape) = shapes.get(one.shape.as_str())?;
             let uses = one.uses.iter().map(|(name, amount)| {
@@ -208,7 +221,9 @@ impl Layout {
             });
             // A counter that is not there is one that nobody can use.
             let uses: Option<Vec<(usize, i64)>> = uses.collect();
+            let parts = parts(&measures, &counters, uses.as_deref().unwrap_or_default());
             Some(Group {
+                parts,
                 number: *number,
                 shape: Arc::clone(shape),
                 count: if uses.is_some() { one.count.max(0) } else { 0 },
@@ -226,11 +241,11 @@ impl Layout {
                 .iter()
                 .map(|one| group(one).unwrap_or_else(Group::unknown))
                 .collect(),
-            counters: layout
-                .counters
-                .values()
-                .map(|amount| amount.milli_value())
+            sets: names
+                .iter()
+                .map(|name| sets.binary_search(&set(name)).unwrap_or(0))
                 .collect(),
+            counters,
             kinds: kinds
                 .iter()
                 .map(|kind| words.binary_search(kind).unwrap_or(0))
@@ -247,6 +262,40 @@ impl Group {
             shape: Arc::default(),
             count: 0,
             uses: Vec::new(),
+            parts: 0,
         }
     }
+}
+
+/// The set that a counter is of.
+fn set(counter: &str) -> &str {
+    counter.rsplit_once('/').map_or("", |(set, _)| set)
+}
+
+/// What a counter is a piece of: those that differ only by a number (`memory-slice-0`, `memory-slice-1`) measure one thing together.
+fn measure(counter: &str) -> &str {
+    let digits = |letter: char| letter.is_ascii_digit();
+    counter.trim_end_matches(digits).trim_end_matches('-')
+}
+
+/// What a device that uses this of the counters is of a physical one: as much as it takes of what it takes most of.
+fn parts(measures: &[&str], counters: &[i64], uses: &[(usize, i64)]) -> i64 {
+    let of = |(counter, _): &(usize, i64)| {
+        let same = |at: &usize| measures[*at] == measures[*counter];
+        let all: i64 = (0..counters.len())
+            .filter(same)
+            .map(|at| counters[at])
+            .sum();
+        let mine: i64 = uses
+            .iter()
+            .filter(|(at, _)| same(at))
+            .map(|(_, uses)| uses)
+            .sum();
+        (i128::from(mine), i128::from(all.max(1)))
+    };
+    let most = uses.iter().map(of).map(|(mine, all)| {
+        let parts = (mine * i128::from(PARTS) + all - 1) / all;
+        i64::try_from(parts).unwrap_or(PARTS)
+    });
+    most.max().map_or(PARTS, |parts| parts.clamp(0, PARTS))
 }

@@ -1,14 +1,13 @@
 //! What claims are of physical devices, whatever drivers cut those into.
 //!
-//! Devices that draw on the same shared counters are parts of one physical device; a part is as much of it as it takes of the
-//! counter of which it takes most, so that a 1g partition is a seventh and not a device.
+//! Devices that draw on the same set of counters are parts of one physical device; a part is as much of it as it takes of what it
+//! takes most of, so that a 1g partition is a seventh and not a device.
 
 use std::collections::BTreeMap;
 
-use placement_api::devices::{DeviceCount, PARTS, attribute, physical_product, resource_of_driver};
+use placement_api::devices::{DeviceCount, attribute, physical_product, resource_of_driver};
 use placement_api::kinds::DeviceShape;
 
-use super::node::Group;
 use super::search::choices;
 use super::{DeviceNeed, NodeDevices};
 
@@ -37,52 +36,35 @@ impl NodeDevices {
     /// How many physical devices without taint there are.
     pub(crate) fn physical(&self) -> BTreeMap<Physical, i64> {
         let mut found: BTreeMap<Physical, i64> = BTreeMap::new();
-        // Counters that one device draws on together belong to one physical device.
-        let mut sets: Vec<usize> = (0..self.layout.counters.len()).collect();
-        let open = || {
-            let groups = self.layout.groups.iter();
-            groups.filter(|group| group.shape.taints.is_empty())
-        };
-        for group in open() {
-            let Some((first, _)) = group.uses.first() else {
-                *found.entry(of_shape(&group.shape)).or_default() += group.count;
-                continue;
-            };
-            let all = sets[*first];
-            for (counter, _) in &group.uses {
-                let other = sets[*counter];
-                for set in sets.iter_mut().filter(|set| **set == other) {
-                    *set = all;
-                }
-            }
-        }
-        let mut by_set: BTreeMap<usize, Physical> = BTreeMap::new();
-        for group in open() {
+        let mut sets: BTreeMap<usize, Physical> = BTreeMap::new();
+        let groups = self.layout.groups.iter();
+        for group in groups.filter(|group| group.shape.taints.is_empty() && group.count > 0) {
+            let device = of_shape(&group.shape);
             if let Some((counter, _)) = group.uses.first() {
-                by_set
-                    .entry(sets[*counter])
-                    .or_insert_with(|| of_shape(&group.shape));
+                sets.entry(self.layout.sets[*counter]).or_insert(device);
+            } else {
+                *found.entry(device).or_default() += group.count;
             }
         }
-        for physical in by_set.into_values() {
-            *found.entry(physical).or_default() += 1;
+        for device in sets.into_values() {
+            *found.entry(device).or_default() += 1;
         }
         found
     }
 
-    /// What is taken of them, in [`PARTS`] of a device.
+    /// What is taken of them, in `PARTS` of a device.
     pub(crate) fn taken_parts(&self) -> BTreeMap<Physical, i64> {
         let mut found: BTreeMap<Physical, i64> = BTreeMap::new();
         for (group, taken) in self.layout.groups.iter().zip(&self.taken) {
             if *taken > 0 {
                 *found.entry(of_shape(&group.shape)).or_default() +=
-                    self.parts(group).saturating_mul(*taken);
+                    group.parts.saturating_mul(*taken);
             }
         }
         found
     }
 
-    /// What one pod with this need takes here, in [`PARTS`] of a device: of each request the first alternative that the node has, in the
+    /// What one pod with this need takes here, in `PARTS` of a device: of each request the first alternative that the node has, in the
     /// largest devices that meet it: which ones the member's scheduler takes is not known, and a limit has to hold. A claim that several pods have together is nobody's own.
     pub(crate) fn consumed(&self, need: &DeviceNeed) -> BTreeMap<Physical, i64> {
         let mut found: BTreeMap<Physical, i64> = BTreeMap::new();
@@ -101,29 +83,18 @@ impl NodeDevices {
                     .iter()
                     .map(|group| &self.layout.groups[*group])
             };
-            let Some(largest) = groups().max_by_key(|group| self.parts(group)) else {
+            let Some(largest) = groups().max_by_key(|group| group.parts) else {
                 continue;
             };
             let parts = match choice.count {
-                DeviceCount::Exact(count) => self.parts(largest).saturating_mul(count),
+                DeviceCount::Exact(count) => largest.parts.saturating_mul(count),
                 DeviceCount::All => groups()
-                    .map(|group| self.parts(group).saturating_mul(group.count))
+                    .map(|group| group.parts.saturating_mul(group.count))
                     .sum(),
             };
             *found.entry(of_shape(&largest.shape)).or_default() += parts;
         }
         found
-    }
-
-    /// What a device is of its physical one.
-    fn parts(&self, group: &Group) -> i64 {
-        let counters = &self.layout.counters;
-        let most = group.uses.iter().map(|(counter, uses)| {
-            let (uses, all) = (i128::from(*uses), i128::from(counters[*counter].max(1)));
-            let parts = (uses * i128::from(PARTS) + all - 1) / all;
-            i64::try_from(parts).unwrap_or(PARTS)
-        });
-        most.max().map_or(PARTS, |parts| parts.clamp(0, PARTS))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use placement_api::devices::{DeviceClaim, class_resource};
+use placement_api::devices::{DeviceClaim, PARTS, class_resource};
 use placement_api::kinds::{
     DeviceClassSummary, DeviceGroup, DeviceLayout, DeviceShape, InventoryNode, InventoryStatus,
     NodeClass, NodeDevices as Reported,
@@ -13,7 +13,7 @@ use placement_api::selector::Labels;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::fleet::{Fleet, NodeName, Share, TargetName, TargetState, WorkloadId};
+use crate::fleet::{Fleet, NodeName, Physical, Share, TargetName, TargetState, WorkloadId};
 
 /// A shape by id: `{"a": {"size": {"int": 3}}}`.
 fn shape(id: &str, attributes: Value) -> DeviceShape {
@@ -313,6 +313,7 @@ fn what_is_reserved_is_counted_once_whatever_the_member_allocates() {
             pod_set: Arc::from("main"),
             demand,
             pods,
+            devices: Vec::new(),
         };
         fleet.hold(
             &WorkloadId::from(id),
@@ -390,6 +391,7 @@ fn a_claim_that_pods_have_together_counts_once() {
         pod_set: Arc::from("main"),
         demand,
         pods: 3,
+        devices: Vec::new(),
     };
     fleet.hold(
         &WorkloadId::from("w"),
@@ -480,6 +482,7 @@ fn extended_resources_that_are_devices() {
         pod_set: Arc::from("main"),
         demand,
         pods: 1,
+        devices: Vec::new(),
     };
     by_claim.hold(
         &WorkloadId::from("w"),
@@ -504,6 +507,7 @@ fn extended_resources_that_are_devices() {
         pod_set: Arc::from("main"),
         demand,
         pods: 4,
+        devices: Vec::new(),
     };
     by_plugin.hold(
         &WorkloadId::from("w"),
@@ -530,6 +534,7 @@ fn classes_that_come_later_count_for_what_is_reserved_too() {
         pod_set: Arc::from("main"),
         demand,
         pods: 5,
+        devices: Vec::new(),
     };
     fleet.hold(
         &WorkloadId::from("w"),
@@ -632,6 +637,45 @@ fn mig_by_counters() {
     }
 }
 
+#[test]
+fn what_partitions_are_of_a_device() {
+    for (requests, parts) in [
+        (vec![("1g", 1)], PARTS / 7),
+        (vec![("2g", 1)], 2 * PARTS / 7),
+        // Of the memory it takes half, of the compute three sevenths.
+        (vec![("3g", 1)], PARTS / 2),
+        (vec![("7g", 1)], PARTS),
+        (vec![("1g", 3), ("2g", 1)], 5 * PARTS / 7),
+    ] {
+        let mut fleet = fleet(&mig(2));
+        let requests: Vec<Value> = requests
+            .iter()
+            .map(|(name, count)| {
+                let selector = cel(&format!(r#"device.attributes["d"].profile == "{name}""#));
+                let mut request = exactly("mig", json!({"count": count, "selectors": selector}));
+                request["name"] = json!(format!("r-{name}"));
+                request
+            })
+            .collect();
+        let need = fleet.device_need(&ResourceVector::new(), &[claim(json!(requests))]);
+        let node = fleet.target("t").expect("target").node_list()[0].clone();
+        let devices = node.allocatable.devices().expect("devices");
+        let gpu = Physical {
+            resource: "d".to_owned(),
+            product: None,
+        };
+        assert_eq!(
+            devices.consumed(&need.expect("a need")),
+            BTreeMap::from([(gpu.clone(), parts)])
+        );
+        assert_eq!(devices.physical(), BTreeMap::from([(gpu, 2)]));
+    }
+    // Eight whole GPUs, and two cards of another kind but the same driver.
+    let node = fleet(&mixed(&[])).target("t").expect("target").node_list()[0].clone();
+    let devices = node.allocatable.devices().expect("devices").physical();
+    assert_eq!(devices.values().sum::<i64>(), 10);
+}
+
 /// A small node: groups of three shapes with uses of two counters, and what is taken.
 #[derive(Clone, Debug)]
 struct Small {
@@ -732,7 +776,7 @@ proptest! {
             if naive(&devices, left, &more, &mut vec![false; devices.len()]) {
                 asks = more;
                 let demand = Arc::new(fleet.demand(&ResourceVector::new(), &[of(*class, *count)]));
-                let share = Share { node: NodeName::from("n"), pod_set: Arc::from("main"), demand, pods: 1 };
+                let share = Share { node: NodeName::from("n"), pod_set: Arc::from("main"), demand, pods: 1, devices: Vec::new() };
                 fleet.hold(&WorkloadId::from(format!("w{number}")), &TargetName::from("t"), 1, vec![share.clone()], vec![share]);
             }
         }

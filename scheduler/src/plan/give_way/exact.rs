@@ -48,8 +48,11 @@ impl Sum {
     }
 }
 
+/// Pods of one demand: room, demand and how many.
+type Pods<'a> = (usize, &'a Demand, i64);
+
 /// A node of the region with what is free there as far as everybody is gone about whom nothing is decided.
-struct Box_ {
+struct Room {
     free: Amounts,
     copies: i64,
 }
@@ -59,10 +62,10 @@ pub(super) struct Exact<'a> {
     candidates: &'a [Candidate],
     demand: &'a Demand,
     want: i64,
-    boxes: Vec<Box_>,
+    rooms: Vec<Room>,
     total: i64,
-    /// Candidates with pods here, the dearest first: position, boxes, demand and pods.
-    here: Vec<(usize, Vec<(usize, &'a Demand, i64)>)>,
+    /// Candidates with pods here, the dearest first: position, rooms, demand and pods.
+    here: Vec<(usize, Vec<Pods<'a>>)>,
     chosen: Vec<usize>,
     best: Sum,
     found: Vec<Vec<usize>>,
@@ -85,15 +88,15 @@ impl<'a> Exact<'a> {
         if claim.needs.divides() || need.set.gang_minimum() != need.set.count {
             return None;
         }
-        let mut boxes = Vec::new();
+        let mut rooms = Vec::new();
         let mut places: BTreeMap<(&str, &str), usize> = BTreeMap::new();
         for (name, nodes) in region {
             let target = fleet.target(name.as_str())?;
             for node in nodes.iter().map(|node| &target.node_list()[*node]) {
                 let open = node.unusable.is_none() && need.tainted(node).is_none();
                 if open && need.may_use(node) {
-                    places.insert((name.as_str(), node.name().as_str()), boxes.len());
-                    boxes.push(Box_ {
+                    places.insert((name.as_str(), node.name().as_str()), rooms.len());
+                    rooms.push(Room {
                         free: node.free.clone(),
                         copies: 0,
                     });
@@ -119,7 +122,7 @@ impl<'a> Exact<'a> {
             candidates,
             demand: &need.demand,
             want: need.set.count,
-            boxes,
+            rooms,
             total: 0,
             here,
             chosen: Vec::new(),
@@ -127,7 +130,7 @@ impl<'a> Exact<'a> {
             found: Vec::new(),
             steps,
         };
-        for at in 0..exact.boxes.len() {
+        for at in 0..exact.rooms.len() {
             exact.count(at);
         }
         for at in 0..exact.here.len() {
@@ -171,13 +174,13 @@ impl<'a> Exact<'a> {
     fn give(&mut self, at: usize, sign: i64) {
         for position in 0..self.here[at].1.len() {
             let (node, demand, pods) = self.here[at].1[position];
-            self.boxes[node].free.add(demand, sign * pods);
+            self.rooms[node].free.add(demand, sign * pods);
             self.count(node);
         }
     }
 
     fn count(&mut self, at: usize) {
-        let one = &mut self.boxes[at];
+        let one = &mut self.rooms[at];
         let copies = self.demand.copies_in(&one.free).max(0);
         self.total += copies - one.copies;
         one.copies = copies;

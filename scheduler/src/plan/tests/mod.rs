@@ -2,6 +2,7 @@
 
 mod build;
 mod devices;
+mod fast;
 mod give_way;
 mod laws;
 mod oracle;

@@ -74,6 +74,11 @@ pub struct Worth {
     lists: Vec<List>,
     /// Position of its list, by kind.
     of_kind: Vec<usize>,
+    /// Position of the list by what may run there.
+    known: BTreeMap<Vec<bool>, usize>,
+    pods: Vec<Pod>,
+    /// Places that the pods tell apart.
+    places: usize,
 }
 
 /// What may run on nodes of some kinds.
@@ -103,19 +108,28 @@ impl Worth {
         let demand: Vec<(i64, f64)> = demand.into_iter().collect();
         let sizes = Sizes::new(&demand);
         let pods = pods(&weights, &sizes, stocks);
-        let mut lists: BTreeMap<&[bool], usize> = BTreeMap::new();
-        let mut worth = Self::default();
+        let mut worth = Self {
+            sizes: Some(sizes),
+            pods,
+            places: stocks.first().map_or(0, |stock| stock.allowed.len()),
+            ..Self::default()
+        };
         for stock in stocks {
-            let next = lists.len();
-            let number = *lists.entry(&stock.allowed).or_insert(next);
-            if number == next {
-                let allowed = pods.iter().filter(|pod| may(stock, pod.ask.place));
-                worth.lists.push(List::new(allowed));
-            }
-            worth.of_kind.push(number);
+            worth.admit(&stock.allowed);
         }
-        worth.sizes = Some(sizes);
         worth
+    }
+
+    /// Takes in one more kind of nodes, without asking what it makes scarce: that is for the next computation.
+    pub fn admit(&mut self, allowed: &[bool]) {
+        let allowed = &allowed[..allowed.len().min(self.places)];
+        let number = self.known.get(allowed).copied().unwrap_or_else(|| {
+            let may = |pod: &&Pod| allowed.get(pod.ask.place).copied().unwrap_or(false);
+            self.lists.push(List::new(self.pods.iter().filter(may)));
+            self.known.insert(allowed.to_vec(), self.lists.len() - 1);
+            self.lists.len() - 1
+        });
+        self.of_kind.push(number);
     }
 
     /// What a node is worth.
@@ -133,7 +147,9 @@ impl Worth {
     pub fn cost(&self, spot: &Spot<'_>, before: f64, used: &Use) -> Option<(i64, Option<usize>)> {
         let (cpu, memory) = (spot.cpu - used.cpu, spot.memory - used.memory);
         let whole = spot.whole - used.devices;
-        if (used.cpu > 0 && cpu < 0) || (used.memory > 0 && memory < 0) || whole < 0 {
+        // A node that lost devices may lack some that nobody asks for here.
+        let lacks = |used: i64, left: i64| used > 0 && left < 0;
+        if lacks(used.cpu, cpu) || lacks(used.memory, memory) || lacks(used.devices, whole) {
             return None;
         }
         let cpu_left = LEFT_CPU * cpu as f64;
@@ -200,6 +216,7 @@ fn may(stock: &Stock, place: Place) -> bool {
 }
 
 /// One kind of pod with its weights.
+#[derive(Clone, Debug)]
 struct Pod {
     ask: Ask,
     /// Devices that it really uses up.

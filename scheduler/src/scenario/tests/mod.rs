@@ -2,10 +2,11 @@
 
 mod random;
 
+use super::invariants;
 use super::outcome::Placed;
 use super::rounds::World;
 use super::*;
-use super::{build, invariants, planner};
+use crate::record::Core;
 
 const SMALL: &str = "
 name: a small fleet with two targets
@@ -31,12 +32,7 @@ fn scenario(text: &str) -> Scenario {
 }
 
 fn world(scenario: &Scenario) -> World {
-    World {
-        fleet: build::fleet(scenario),
-        planner: planner::planner(scenario),
-        requests: build::requests(scenario),
-        now_ms: scenario.now_ms,
-    }
+    World::begin(scenario, Core::new())
 }
 
 fn place(target: &str, node: &str, count: i64) -> Placed {

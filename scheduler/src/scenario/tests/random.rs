@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use proptest::prelude::*;
 
-use super::super::{parse, simulate};
+use super::super::{change, parse, recorded, simulate, view};
 use super::SMALL;
+use crate::record::{Encoder, Replay};
 
 /// One workload of a random fleet.
 #[derive(Clone, Debug)]
@@ -157,6 +158,66 @@ proptest! {
                     prop_assert!((1..=lines).contains(&problem.line) && !problem.message.is_empty(), "{problem:?}\n{text}");
                 }
             }
+        }
+    }
+}
+
+proptest! {
+    // Each plans the same run several times.
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 4, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_run_is_recorded_and_had_again(
+        jobs in jobs(),
+        nodes in (1..5_usize, 0..3_usize),
+        state in 0..4_usize,
+        running in 0..8_usize,
+        guaranteed in (0..17_i64, 0..33_i64),
+    ) {
+        let text = text(&jobs, nodes, state, running, guaranteed);
+        let scenario = parse("random.yaml", &text).map_err(|problems| TestCaseError::fail(format!("{problems}\n{text}")))?;
+        let recorded = recorded(&scenario, &mut || 0);
+        let Ok((outcome, steps)) = recorded else { return Ok(()) };
+        let plain = simulate(&scenario, &mut || 0).map_err(|broken| TestCaseError::fail(broken.to_string()))?;
+        let json = |outcome| serde_json::to_string(outcome).expect("JSON");
+        prop_assert_eq!(json(&outcome), json(&plain), "recording changes nothing");
+        let (mut encoder, mut lines) = Encoder::begin("random", 0);
+        for step in steps {
+            lines += &encoder.step(step);
+        }
+        lines += &encoder.end("over");
+        let mut replay = Replay::new();
+        for line in lines.split_inclusive('\n') {
+            replay.line(line).map_err(|damaged| TestCaseError::fail(format!("{damaged}\n{lines}")))?;
+        }
+        let summary = replay.summary();
+        prop_assert_eq!(summary.differences, [], "{}", text);
+        prop_assert!(summary.cycles >= 3 && summary.decisions >= jobs.len() as u64, "{text}");
+    }
+
+    #[test]
+    fn asking_what_if_is_simulating_the_changed_file(
+        jobs in jobs(),
+        nodes in (1..5_usize, 1..3_usize),
+        running in 0..8_usize,
+        guaranteed in (0..17_i64, 0..33_i64),
+        asked in 0..6_usize,
+    ) {
+        let text = text(&jobs, nodes, 0, running, guaranteed);
+        let mut scenario = parse("random.yaml", &text).map_err(|problems| TestCaseError::fail(format!("{problems}\n{text}")))?;
+        scenario.config.rounds = 1;
+        let asked = [
+            "queue q0 guaranteed gpu +4", "queue q1 limit gpu =2", "queue q2 weight +3", "workload w0 priority +5",
+            "target cordon west", "target add north like west",
+        ][asked];
+        let simulated = change(&scenario, asked).map_err(TestCaseError::fail)?;
+        let Ok(outcome) = simulate(&simulated, &mut || 0) else { return Ok(()) };
+        let changed = crate::whatif::Change::parse(asked).and_then(|change| view(&scenario).change(&change));
+        let outlook = changed.map_err(TestCaseError::fail)?.plan();
+        for (name, standing) in &outlook.workloads {
+            let placed = outcome.rounds[0].placed.get(name);
+            let pods: i64 = placed.into_iter().flatten().map(|place| place.count).sum();
+            prop_assert_eq!(standing.places.values().sum::<i64>(), pods, "{} with {}\n{}", name, asked, text);
         }
     }
 }

@@ -125,6 +125,11 @@ impl World {
         self.settle();
     }
 
+    /// Everything that is on the hub.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Value> {
+        self.objects.values()
+    }
+
     pub(super) fn get(&self, kind: &str, key: &ObjectKey) -> Option<&Value> {
         self.objects.get(&(kind.to_owned(), key.clone()))
     }
@@ -289,6 +294,7 @@ impl World {
                 }
                 body["metadata"]["uid"] = format!("uid-{version}").into();
                 body["metadata"]["generation"] = 1.into();
+                body["metadata"]["creationTimestamp"] = "2023-11-14T22:13:20Z".into();
                 body
             }
             Verb::Patch(operations) => {

@@ -2,4 +2,5 @@
 
 mod hub;
 mod queues;
+mod reader;
 mod scenarios;

@@ -90,6 +90,52 @@ fn numbers_of_queues_are_written_once_a_second() {
 }
 
 #[test]
+fn a_promised_start_is_shown_until_it_starts() {
+    let mut world = world(&[]);
+    let lasting = |name: &str, pods: u32| {
+        let mut job = job(name, "default", pods);
+        job["metadata"]["annotations"] = json!({"inhaul.dev/expected-runtime": "10m"});
+        job
+    };
+    // Nodes are named, so that it is known what is free when somebody ends.
+    world.apply(json!({
+        "apiVersion": "inhaul.dev/v1alpha1", "kind": "Placement", "metadata": {"name": "p"},
+        "spec": {"topology": {"level": "kubernetes.io/hostname", "mode": "Required"}},
+    }));
+    for name in ["runs", "stays"] {
+        world.apply(lasting(name, 4));
+        let name = workload(&known::JOB, name).name;
+        world.report("eu", &name, "Healthy", &json!({}));
+    }
+    let runs = workload(&known::JOB, "runs");
+    world.apply(lasting("waits", 4));
+    world.apply(lasting("behind", 4));
+    let start = |world: &World, name: &str| {
+        let key = workload(&known::JOB, name);
+        let object = world.get("Workload", &key).expect(name);
+        text(object, "/status/expectedStart")
+    };
+    assert_eq!(start(&world, "waits"), "2023-11-14T22:23:20Z");
+    assert_eq!(start(&world, "behind"), "", "one of each queue");
+    world.writes.clear();
+    world.wait(30 * SECOND);
+    world.beat("eu");
+    assert!(world.writes.is_empty(), "silence: {:?}", world.writes);
+    // What ran has ended: it starts, and nothing is promised any more.
+    world.report(
+        "eu",
+        &runs.name,
+        "Succeeded",
+        &json!({"rootStatus": {"succeeded": 4}}),
+    );
+    world.wait(2 * SECOND);
+    assert_eq!(start(&world, "waits"), "");
+    let waits = workload(&known::JOB, "waits");
+    let waits = world.get("Workload", &waits).expect("a Workload");
+    assert_eq!(text(waits, "/status/state"), "Assigned");
+}
+
+#[test]
 fn a_broken_queue_says_so_and_its_workloads_wait() {
     let mut world = world(&[
         queue("lost", &json!({"parent": "nowhere"})),

@@ -5,18 +5,20 @@
 //! must come out as published, else the harness is wrong.
 
 mod baselines;
+mod ours;
 mod scan;
 mod trace;
 mod world;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
 use baselines::{Chance, Policy, Rule, Scored};
+use ours::Ours;
 use scan::Scan;
 use trace::{LISTS, List, NodeSpec, Random, TaskOrder};
 use world::World;
@@ -50,6 +52,9 @@ pub struct OpenbArgs {
     /// Order in which tasks arrive.
     #[arg(long, value_enum, default_value_t = TaskOrder::Shuffled)]
     task_order: TaskOrder,
+    /// The fleet so many times over, with as many times the tasks.
+    #[arg(long, default_value_t = 1)]
+    copies: usize,
     /// GPUs asked for, in fleets.
     #[arg(long, default_value_t = 1.3)]
     arrive: f64,
@@ -72,7 +77,9 @@ enum MixOf {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 enum Which {
-    /// Ours, as a plain scan over all nodes.
+    /// Ours, through the planner.
+    Ours,
+    /// The same policy as a plain scan over all nodes: the judge of the planner's index.
     Scan,
     Random,
     BestFit,
@@ -81,7 +88,8 @@ enum Which {
 }
 
 impl Which {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
+        Self::Ours,
         Self::Scan,
         Self::Random,
         Self::BestFit,
@@ -91,6 +99,7 @@ impl Which {
 
     fn name(self) -> &'static str {
         match self {
+            Self::Ours => "ours",
             Self::Scan => "scan",
             Self::Random => "random",
             Self::BestFit => "best-fit",
@@ -102,7 +111,7 @@ impl Which {
     /// Its name in the published table.
     fn published(self) -> Option<&'static str> {
         match self {
-            Self::Scan => None,
+            Self::Ours | Self::Scan => None,
             Self::Random => Some("Random"),
             Self::BestFit => Some("BestFit"),
             Self::DotProduct => Some("DotProd"),
@@ -117,7 +126,8 @@ type Curve = BTreeMap<i64, f64>;
 /// Runs it and prints the figures; an error where FGD is not as published.
 pub(super) fn run(args: &OpenbArgs) -> Result<()> {
     let folder = args.traces.join("openb");
-    let specs = ordered(trace::nodes(&folder)?, &args.node_order)?;
+    let specs = copied(&trace::nodes(&folder)?, args.copies);
+    let specs = ordered(specs, &args.node_order)?;
     let published = trace::published(&folder)?;
     let chosen = |name: &str| args.lists.is_empty() || args.lists.iter().any(|one| one == name);
     let policies: Vec<Which> = Which::ALL
@@ -127,15 +137,18 @@ pub(super) fn run(args: &OpenbArgs) -> Result<()> {
     let mut rows = Vec::new();
     let mut wrong = Vec::new();
     for (name, target, bound) in LISTS.into_iter().filter(|(name, _, _)| chosen(name)) {
-        let list = trace::list(&folder, name)?;
+        let mut list = trace::list(&folder, name)?;
+        list.tasks = list.tasks.repeat(args.copies);
         let mut figures = serde_json::Map::new();
         for which in &policies {
-            let began = Instant::now();
-            let runs: Vec<Curve> = (0..args.seeds)
-                .map(|seed| one(args, &specs, &list, *which, FIRST_SEED + seed))
-                .collect();
-            let last = percent(args.arrive);
-            let (mean, sd) = statistics(&runs, last);
+            let mut runs = Vec::new();
+            let mut times = Vec::new();
+            for seed in 0..args.seeds {
+                let (curve, took) = one(args, &specs, &list, *which, FIRST_SEED + seed)?;
+                runs.push(curve);
+                times.extend(took);
+            }
+            let (mean, sd) = statistics(&runs, percent(args.arrive));
             let (at_100, _) = statistics(&runs, 100);
             let theirs = which
                 .published()
@@ -147,10 +160,11 @@ pub(super) fn run(args: &OpenbArgs) -> Result<()> {
             {
                 wrong.push(format!("{name}: {mean:.2}, published {published:.2}"));
             }
+            let reached = (*which == Which::Ours).then_some(mean >= target);
             figures.insert(
                 which.name().to_owned(),
                 json!({"mean": mean, "sd": sd, "at100": at_100, "published": theirs.map(|one| one.0), "published100": theirs.map(|one| one.1),
-                    "seconds": began.elapsed().as_secs_f64()}),
+                    "reached": reached, "decisions": Speed::new(times).json()}),
             );
         }
         let row = json!({"list": name, "target": target, "bound": bound, "policies": figures});
@@ -159,8 +173,17 @@ pub(super) fn run(args: &OpenbArgs) -> Result<()> {
         }
         rows.push(row);
     }
-    if args.output == Output::Json {
-        println!("{}", serde_json::to_string_pretty(&json!({"lists": rows}))?);
+    let means = summary(&rows, &policies);
+    match args.output {
+        Output::Json => println!(
+            "{}",
+            serde_json::to_string_pretty(&json!({"lists": rows, "means": means}))?
+        ),
+        Output::Text => {
+            for (policy, mean) in &means {
+                println!("mean over {} lists: {policy} {mean:.2}", rows.len());
+            }
+        }
     }
     if !wrong.is_empty() {
         bail!(
@@ -171,27 +194,84 @@ pub(super) fn run(args: &OpenbArgs) -> Result<()> {
     Ok(())
 }
 
+fn summary(rows: &[Value], policies: &[Which]) -> BTreeMap<&'static str, f64> {
+    let mean = |name: &str| {
+        let values = rows
+            .iter()
+            .filter_map(|row| row["policies"][name]["mean"].as_f64());
+        values.sum::<f64>() / rows.len().max(1) as f64
+    };
+    policies
+        .iter()
+        .map(|which| (which.name(), mean(which.name())))
+        .collect()
+}
+
+/// Times of decisions.
+struct Speed(Vec<Duration>);
+
+impl Speed {
+    fn new(mut times: Vec<Duration>) -> Self {
+        times.sort_unstable();
+        Self(times)
+    }
+
+    fn json(&self) -> Value {
+        let micros = |per_mille: usize| {
+            let last = self.0.len().saturating_sub(1);
+            let at = self.0.get((self.0.len() * per_mille / 1000).min(last));
+            at.map_or(0.0, |time| time.as_secs_f64() * 1e6)
+        };
+        let total: Duration = self.0.iter().sum();
+        if self.0.is_empty() {
+            return Value::Null;
+        }
+        json!({"perSecond": self.0.len() as f64 / total.as_secs_f64(), "p50us": micros(500), "p99us": micros(990), "p999us": micros(999)})
+    }
+}
+
 /// Whether the published protocol is run, so that FGD can be judged.
 fn faithful(args: &OpenbArgs) -> bool {
     args.task_order == TaskOrder::Shuffled && (args.arrive - 1.3).abs() < 1e-9 && args.seeds >= 2
 }
 
-/// One run.
-fn one(args: &OpenbArgs, specs: &[NodeSpec], list: &List, which: Which, seed: u64) -> Curve {
+/// One run: what is allocated, and how long each decision took.
+fn one(
+    args: &OpenbArgs,
+    specs: &[NodeSpec],
+    list: &List,
+    which: Which,
+    seed: u64,
+) -> Result<(Curve, Vec<Duration>)> {
     let mut random = Random::new(seed);
     let capacity: i64 = specs
         .iter()
         .map(|spec| 1000 * i64::try_from(spec.gpus).unwrap_or_default())
         .sum();
     let arrivals = trace::arrivals(list, capacity, args.arrive, args.task_order, &mut random);
+    let mut meter = Meter::new(capacity);
     let mut specs = specs.to_vec();
+    if which == Which::Ours {
+        // The planner knows nodes by name: so their order is in their names.
+        for (position, spec) in specs.iter_mut().enumerate() {
+            spec.name = format!("node-{position:07}");
+        }
+        let mut ours = Ours::new(&specs, list, args.mix == MixOf::Known);
+        for class in arrivals {
+            let task = &list.classes[class];
+            let placed = ours.arrive(class, task)?;
+            meter.arrived(task.total(), placed);
+        }
+        ours.check()?;
+        return Ok((meter.curve(), ours.times));
+    }
     if which != Which::Scan {
         // The published tie rule: the first of an order that is drawn once per run.
         random.shuffle(&mut specs);
     }
     let mut world = World::new(&specs, list);
     let mut policy: Box<dyn Policy> = match which {
-        Which::Scan => {
+        Which::Ours | Which::Scan => {
             let known = (args.mix == MixOf::Known).then_some(&list.tasks[..]);
             Box::new(Scan::new(&world, &specs, known))
         }
@@ -203,16 +283,18 @@ fn one(args: &OpenbArgs, specs: &[NodeSpec], list: &List, which: Which, seed: u6
             Box::new(Scored::new(Rule::Fgd, &world, target))
         }
     };
-    let mut meter = Meter::new(capacity);
+    let mut times = Vec::new();
     for class in arrivals {
+        let began = Instant::now();
         let placed = policy.choose(&world, class);
         if let Some((node, gpu)) = placed {
             world.take(class, node, gpu);
             policy.changed(node);
         }
+        times.push(began.elapsed());
         meter.arrived(list.classes[class].total(), placed.is_some());
     }
-    meter.curve()
+    Ok((meter.curve(), times))
 }
 
 /// Adds up what arrives and what is placed.
@@ -271,6 +353,17 @@ fn statistics(runs: &[Curve], at: i64) -> (f64, f64) {
     (mean, (square / (count - 1.0).max(1.0)).sqrt())
 }
 
+/// The same nodes several times, under names of their own.
+fn copied(specs: &[NodeSpec], copies: usize) -> Vec<NodeSpec> {
+    let copy = |number: usize| {
+        specs.iter().map(move |spec| NodeSpec {
+            name: format!("{}-{number:03}", spec.name),
+            ..spec.clone()
+        })
+    };
+    (0..copies).flat_map(copy).collect()
+}
+
 fn ordered(mut specs: Vec<NodeSpec>, order: &str) -> Result<Vec<NodeSpec>> {
     match order {
         "file" => {}
@@ -303,12 +396,21 @@ fn print(row: &Value) {
                 number("published100").unwrap_or_default()
             )
         });
+        let reached = match figures["reached"].as_bool() {
+            Some(true) => ", reached",
+            Some(false) => ", NOT reached",
+            None => "",
+        };
+        let time = |key: &str| figures["decisions"][key].as_f64().unwrap_or_default();
         println!(
-            "  {name:12} {:.2} (sd {:.2}), at 100 % arrived {:.2}{published}; {:.1} s",
+            "  {name:12} {:.2} (sd {:.2}), at 100 % arrived {:.2}{published}{reached}; {:.0} decisions/s, p50 {:.1} us, p99 {:.0} us, p99.9 {:.0} us",
             number("mean").unwrap_or_default(),
             number("sd").unwrap_or_default(),
             number("at100").unwrap_or_default(),
-            number("seconds").unwrap_or_default(),
+            time("perSecond"),
+            time("p50us"),
+            time("p99us"),
+            time("p999us"),
         );
     }
 }

@@ -129,7 +129,7 @@ impl Cut {
             }
             spot.sort_unstable();
             spot.iter().for_each(|node| free[*node] -= gpus);
-            let started_ms = NOW_MS - i64::try_from(60_000 << below(11)).unwrap_or(0);
+            let started_ms = NOW_MS - i64::from(60_000 << below(11));
             running.push(Running {
                 pods: spot,
                 gpus,

@@ -144,7 +144,7 @@ mod tests {
     fn close_to_the_exact_minimum_and_at_rest() {
         let (ours, others) = tally(150);
         assert!(ours.ratio() <= 1.05, "{ours:?}");
-        assert_eq!(ours.important + ours.missed + ours.flaps, 0.0, "{ours:?}");
+        assert!(ours.important + ours.missed + ours.flaps <= 0.0, "{ours:?}");
         for (rule, tally) in others {
             assert!(ours.ratio() <= tally.ratio(), "{}: {tally:?}", rule.name());
         }
