@@ -31,6 +31,13 @@ pub struct Resources {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Amounts {
     list: Vec<i64>,
+    /// Absent where there is nothing in it: most nodes have no such devices.
+    drivers: Option<Box<OfDrivers>>,
+}
+
+/// Devices of drivers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct OfDrivers {
     /// Devices; where there are several, a pod has to fit in each.
     rooms: Vec<Room>,
     /// Needs of pods.
@@ -135,12 +142,13 @@ impl Amounts {
 
     /// The devices that go with these amounts.
     pub(super) fn set_devices(&mut self, devices: NodeDevices) {
-        self.rooms = vec![Room::new(Arc::new(devices))];
+        let drivers = self.drivers.get_or_insert_default();
+        drivers.rooms = vec![Room::new(Arc::new(devices))];
     }
 
     /// Whether it has devices of drivers.
     pub(crate) fn devices(&self) -> Option<&NodeDevices> {
-        self.rooms.first().map(Room::node)
+        self.rooms().first().map(Room::node)
     }
 
     /// Adds a demand so many times (may be negative).
@@ -168,7 +176,7 @@ impl Amounts {
         for (number, amount) in other.list.iter().enumerate() {
             self.set(number, self.get(number).saturating_add(*amount));
         }
-        for (need, times) in &other.needs {
+        for (need, times) in other.needs() {
             self.add_devices(need, *times);
         }
     }
@@ -185,7 +193,7 @@ impl Amounts {
         {
             rest.set(number, rest.get(number).saturating_sub(*amount));
         }
-        for (need, times) in &other.needs {
+        for (need, times) in other.needs() {
             rest.add_devices(need, -times);
         }
         rest
@@ -200,9 +208,10 @@ impl Amounts {
                 self.set(number, lower);
             }
         }
-        for room in &other.rooms {
-            if !self.rooms.contains(room) {
-                self.rooms.push(room.clone());
+        for room in other.rooms() {
+            if !self.rooms().contains(room) {
+                let drivers = self.drivers.get_or_insert_default();
+                drivers.rooms.push(room.clone());
             }
         }
         self
@@ -228,12 +237,24 @@ impl Amounts {
 
     /// Pods give back devices, or (negative) take them: where there are devices of them, else it is noted.
     fn add_devices(&mut self, need: &Arc<DeviceNeed>, times: i64) {
-        for room in &mut self.rooms {
+        let drivers = self.drivers.get_or_insert_default();
+        for room in &mut drivers.rooms {
             room.hold(need, -times);
         }
-        if self.rooms.is_empty() {
-            add_need(&mut self.needs, need, times);
+        if drivers.rooms.is_empty() {
+            add_need(&mut drivers.needs, need, times);
+            if drivers.needs.is_empty() {
+                self.drivers = None;
+            }
         }
+    }
+
+    fn rooms(&self) -> &[Room] {
+        self.drivers.as_ref().map_or(&[], |drivers| &drivers.rooms)
+    }
+
+    fn needs(&self) -> &[(Arc<DeviceNeed>, i64)] {
+        self.drivers.as_ref().map_or(&[], |drivers| &drivers.needs)
     }
 }
 
@@ -331,10 +352,10 @@ impl Demand {
 }
 
 fn copies_of_devices(need: &DeviceNeed, free: &Amounts, most: i64) -> i64 {
-    if free.rooms.is_empty() && need.has_claims() {
+    if free.rooms().is_empty() && need.has_claims() {
         return 0;
     }
-    let copies = free.rooms.iter().map(|room| room.copies(need, most));
+    let copies = free.rooms().iter().map(|room| room.copies(need, most));
     copies.min().unwrap_or(most)
 }
 

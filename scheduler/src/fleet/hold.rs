@@ -93,12 +93,17 @@ impl Fleet {
         for hold in old.iter().chain([&new]) {
             target.touch(hold, name, &mut self.index);
         }
+        if let Some(old) = &old {
+            target.sign_off(id, old);
+        }
+        target.sign_on(id, &new);
         target.holds.insert(id.clone(), new);
         if old.is_none() {
-            self.holders
-                .entry(id.clone())
-                .or_default()
-                .insert(name.clone());
+            let targets = self.holders.entry(id.clone()).or_default();
+            if let Err(place) = targets.binary_search(name) {
+                targets.reserve_exact(1);
+                targets.insert(place, name.clone());
+            }
         }
         Event::freed(
             freed
@@ -117,6 +122,7 @@ impl Fleet {
         let Some(hold) = target.holds.remove(id) else {
             return Event::nothing();
         };
+        target.sign_off(id, &hold);
         target.take(&hold, -1);
         target.settle(&hold);
         target.touch(&hold, name, &mut self.index);
@@ -157,17 +163,12 @@ impl Fleet {
 
     /// Targets on which a workload has something reserved.
     pub(crate) fn holders(&self, id: &WorkloadId) -> Vec<TargetName> {
-        self.holders
-            .get(id)
-            .into_iter()
-            .flatten()
-            .cloned()
-            .collect()
+        self.holders.get(id).cloned().unwrap_or_default()
     }
 
     pub(super) fn forget_holder(&mut self, id: &WorkloadId, target: &TargetName) {
         if let Some(targets) = self.holders.get_mut(id) {
-            targets.remove(target);
+            targets.retain(|one| one != target);
             if targets.is_empty() {
                 self.holders.remove(id);
             }
@@ -183,6 +184,34 @@ impl Target {
 
     pub(crate) fn held(&self, id: &WorkloadId) -> Option<&Hold> {
         self.holds.get(id)
+    }
+
+    /// Who has claimed something on a node.
+    pub(crate) fn claimants(&self, node: &NodeName) -> &[WorkloadId] {
+        self.claimants.get(node).map_or(&[], Vec::as_slice)
+    }
+
+    fn sign_on(&mut self, id: &WorkloadId, hold: &Hold) {
+        for share in &hold.claimed {
+            let ids = self.claimants.entry(share.node.clone()).or_default();
+            if let Err(place) = ids.binary_search(id) {
+                ids.insert(place, id.clone());
+            }
+        }
+    }
+
+    fn sign_off(&mut self, id: &WorkloadId, hold: &Hold) {
+        for share in &hold.claimed {
+            let Some(ids) = self.claimants.get_mut(&share.node) else {
+                continue;
+            };
+            if let Ok(place) = ids.binary_search(id) {
+                ids.remove(place);
+            }
+            if ids.is_empty() {
+                self.claimants.remove(&share.node);
+            }
+        }
     }
 
     /// Takes a hold off the nodes (`sign` 1) or gives it back (-1), without settling them.

@@ -42,7 +42,7 @@ pub(super) struct Dirty {
 /// What does not change from decision to decision.
 #[derive(Clone, Debug)]
 pub(crate) struct Kind {
-    /// A target like that of the nodes, without nodes.
+    /// A target like that of the nodes, without nodes and without labels that do not matter.
     pub(crate) target: Arc<Target>,
     /// A node like them; its host name means nothing.
     pub(crate) node: Node,
@@ -74,6 +74,8 @@ pub(crate) struct State {
 pub(crate) struct Index {
     /// Another one when everything must be looked at again.
     generation: Arc<()>,
+    /// Labels of targets that matter: those that Locations ask for.
+    keys: BTreeSet<String>,
     kinds: Vec<Kind>,
     kind_numbers: BTreeMap<KindKey, usize>,
     facts: Vec<Arc<Target>>,
@@ -86,6 +88,9 @@ pub(crate) struct Index {
     log: Vec<(u32, u32)>,
     /// Entries that were cut off the log.
     cut: usize,
+    /// Targets on which a node changed, and what was cut off of that.
+    changed: Vec<TargetName>,
+    changed_cut: usize,
     dirty: Vec<Dirty>,
 }
 
@@ -94,6 +99,7 @@ impl Clone for Index {
     fn clone(&self) -> Self {
         Self {
             dirty: self.everything(),
+            keys: self.keys.clone(),
             ..Self::default()
         }
     }
@@ -156,6 +162,16 @@ impl Index {
         self.cut + self.log.len()
     }
 
+    /// Targets of which nodes changed since `position`, again and again; `None`: that is too long ago.
+    pub(crate) fn targets_since(&self, position: usize) -> Option<&[TargetName]> {
+        self.changed.get(position.checked_sub(self.changed_cut)?..)
+    }
+
+    /// Where the log of targets ends now.
+    pub(crate) fn targets_end(&self) -> usize {
+        self.changed_cut + self.changed.len()
+    }
+
     /// The target and the position of a node.
     pub(crate) fn place(&self, slot: Slot) -> Option<(&TargetName, usize)> {
         let position = usize::try_from(slot & ((1 << POSITION_BITS) - 1)).ok()?;
@@ -174,9 +190,11 @@ impl Index {
         });
     }
 
-    /// Rules that orders are made by have changed: nobody's order holds.
-    pub(super) fn forget_orders(&mut self) {
+    /// Other labels of targets matter now, or mean something else: everything is looked at again.
+    pub(super) fn set_keys(&mut self, keys: BTreeSet<String>) {
+        self.keys = keys;
         self.generation = Arc::default();
+        self.dirty = self.everything();
     }
 
     /// Brings the states in line with the nodes.
@@ -184,6 +202,7 @@ impl Index {
         for dirty in std::mem::take(&mut self.dirty) {
             let Some(target) = targets.get(&dirty.target) else {
                 self.remove(&dirty.target);
+                self.changed.push(dirty.target);
                 continue;
             };
             let known = self
@@ -192,10 +211,17 @@ impl Index {
                 .filter(|entry| entry.states.len() == target.nodes.len());
             match (dirty.node, known) {
                 (Some(position), Some(_)) => {
-                    self.settle(&dirty.target, target, position, resources);
+                    if !self.settle(&dirty.target, target, position, resources) {
+                        continue;
+                    }
                 }
                 _ => self.settle_all(&dirty.target, target, resources),
             }
+            self.changed.push(dirty.target);
+        }
+        if self.changed.len() > LOG_SLACK + 4 * self.targets.len() {
+            self.changed_cut += self.changed.len();
+            self.changed.clear();
         }
         if self.log.len() > LOG_SLACK + 4 * self.states.len() {
             self.cut += self.log.len();
@@ -259,15 +285,16 @@ impl Index {
         }
     }
 
+    /// Says whether the node has changed.
     fn settle(
         &mut self,
         name: &TargetName,
         target: &Target,
         position: usize,
         resources: &Resources,
-    ) {
+    ) -> bool {
         let Some((entry, node)) = self.targets.get(name).zip(target.nodes.get(position)) else {
-            return;
+            return false;
         };
         let (rank, facts) = (entry.rank, entry.facts);
         let before = entry.states.get(position).copied().flatten();
@@ -275,13 +302,14 @@ impl Index {
         let mut last = before.map(|state| self.states[state].kind);
         let state = self.state_of(facts, node, resources, &mut last);
         if before == state {
-            return;
+            return false;
         }
         self.leave(before, slot(rank, position));
         self.join(state, slot(rank, position));
         if let Some(entry) = self.targets.get_mut(name) {
             entry.states[position] = state;
         }
+        true
     }
 
     /// The state of a node; none where nothing may be put. `last` is the kind that it probably has.
@@ -374,8 +402,15 @@ impl Index {
     }
 
     fn facts_of(&mut self, target: &Target) -> usize {
+        let matter = target
+            .labels
+            .iter()
+            .filter(|(key, _)| self.keys.contains(*key));
+        let labels: Labels = matter
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
         let key = (
-            target.labels.clone(),
+            labels.clone(),
             target.taints.clone(),
             target.state,
             target.served.clone(),
@@ -387,7 +422,7 @@ impl Index {
             return number;
         }
         self.facts.push(Arc::new(Target {
-            labels: target.labels.clone(),
+            labels,
             taints: target.taints.clone(),
             state: target.state,
             served: target.served.clone(),

@@ -52,6 +52,8 @@ pub const DEFAULT_LEVELS: [&str; 4] = [
 ];
 /// The device of which pods may ask shares.
 pub(crate) const SHARED_DEVICE: &str = "nvidia.com/gpu";
+/// Demands that are remembered at most; then it begins anew.
+const MOST_DEMANDS: usize = 1 << 16;
 /// The last level: one node.
 pub const HOSTNAME: &str = "kubernetes.io/hostname";
 
@@ -66,7 +68,9 @@ pub struct Fleet {
     resources: Resources,
     devices: Catalog,
     /// Targets on which a workload has something reserved.
-    holders: BTreeMap<WorkloadId, BTreeSet<TargetName>>,
+    holders: BTreeMap<WorkloadId, Vec<TargetName>>,
+    /// Demands that are in use, so that equal ones are one.
+    demands: BTreeSet<Arc<Demand>>,
     /// Nodes by what is free on them.
     index: Index,
     /// Nodes that have failed since somebody asked.
@@ -85,6 +89,7 @@ impl Default for Fleet {
             resources: Resources::default(),
             devices: Catalog::default(),
             holders: BTreeMap::new(),
+            demands: BTreeSet::new(),
             index: Index::default(),
             failures: BTreeSet::new(),
             shape: 0,
@@ -143,8 +148,14 @@ impl Fleet {
         if self.locations == locations {
             return Event::nothing();
         }
+        let keys = |selector: &LabelSelector| {
+            let exact = selector.match_labels.keys();
+            let others = selector.match_expressions.iter().map(|one| &one.key);
+            exact.chain(others).cloned().collect::<Vec<_>>()
+        };
+        self.index
+            .set_keys(locations.values().flat_map(keys).collect());
         self.locations = locations;
-        self.index.forget_orders();
         Event::everything()
     }
 
@@ -260,18 +271,26 @@ impl Fleet {
         self.devices.need(claims, &amounts)
     }
 
-    /// The same with so many thousandths of one `nvidia.com/gpu`.
-    pub(crate) fn demand_with_share(
+    /// The same with so many thousandths of one `nvidia.com/gpu`; equal demands are one.
+    pub(crate) fn shared_demand(
         &mut self,
         requests: &ResourceVector,
         claims: &[DeviceClaim],
         share_milli: i64,
-    ) -> Demand {
-        let demand = self.demand(requests, claims);
-        if share_milli <= 0 {
-            return demand;
+    ) -> Arc<Demand> {
+        let mut demand = self.demand(requests, claims);
+        if share_milli > 0 {
+            demand = demand.with_share(self.resources.number(SHARED_DEVICE), share_milli);
         }
-        demand.with_share(self.resources.number(SHARED_DEVICE), share_milli)
+        if let Some(known) = self.demands.get(&demand) {
+            return Arc::clone(known);
+        }
+        if self.demands.len() >= MOST_DEMANDS {
+            self.demands.clear();
+        }
+        let demand = Arc::new(demand);
+        self.demands.insert(Arc::clone(&demand));
+        demand
     }
 
     /// Whether most targets (at least two and more than half) were lost within [`MASS_LOSS_WINDOW_MS`]: then the fault is

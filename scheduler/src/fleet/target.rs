@@ -54,6 +54,8 @@ pub struct Target {
     pub(super) domains: Vec<Vec<usize>>,
     pub(super) counted: BTreeMap<WorkloadId, i64>,
     pub(super) holds: BTreeMap<WorkloadId, Hold>,
+    /// Who has claimed something, by node.
+    pub(super) claimants: BTreeMap<NodeName, Vec<WorkloadId>>,
 }
 
 /// One node.

@@ -268,6 +268,11 @@ impl Ahead {
         self.promises.for_head(id)?.0.start_ms
     }
 
+    /// Whether it is held something.
+    pub(super) fn promised(&self, id: &WorkloadId) -> bool {
+        self.promises.for_head(id).is_some()
+    }
+
     /// All starts that are promised.
     pub(super) fn starts(&self) -> impl Iterator<Item = (WorkloadId, i64)> {
         let promises = self.promises.iter();
@@ -373,6 +378,10 @@ impl Ahead {
         queue: QueueId,
     ) -> Option<(i64, Room<Place>)> {
         self.open(fleet);
+        if !around.book.knows_ends() && !around.orders.slices(&needs.request.id) {
+            // Nobody is known to leave.
+            return None;
+        }
         let others: Vec<(QueueId, Room<Place>)> = self
             .promises
             .iter()
@@ -530,27 +539,26 @@ fn holds_on(fleet: &Fleet, id: &WorkloadId, target: &TargetName, node: &NodeName
 
 /// Who has what on these nodes and is not giving it up already.
 fn holders(fleet: &Fleet, places: &BTreeSet<&Place>) -> BTreeMap<WorkloadId, Room<Place>> {
-    let targets: BTreeSet<&TargetName> = places.iter().map(|(target, _)| target).collect();
+    let mut there: BTreeSet<(&TargetName, &WorkloadId)> = BTreeSet::new();
+    for (name, node) in places {
+        let target = fleet.target(name.as_str());
+        let ids = target.map_or(&[][..], |target| target.claimants(node));
+        there.extend(ids.iter().map(|id| (name, id)));
+    }
     let mut found: BTreeMap<WorkloadId, Room<Place>> = BTreeMap::new();
-    for name in targets {
-        for (id, hold) in fleet
+    for (name, id) in there {
+        let hold = fleet
             .target(name.as_str())
-            .into_iter()
-            .flat_map(crate::fleet::Target::holds)
-        {
-            if !hold.passed_on.is_empty() {
-                continue;
-            }
-            for share in &hold.claimed {
-                let place = (name.clone(), share.node.clone());
-                if places.contains(&place) {
-                    let there = found
-                        .entry(id.clone())
-                        .or_default()
-                        .entry(place)
-                        .or_default();
-                    there.add(&share.demand, share.pods);
-                }
+            .and_then(|target| target.held(id));
+        let Some(hold) = hold.filter(|hold| hold.passed_on.is_empty()) else {
+            continue;
+        };
+        for share in &hold.claimed {
+            let place = (name.clone(), share.node.clone());
+            if places.contains(&place) {
+                let room = found.entry(id.clone()).or_default();
+                let amounts = room.entry(place).or_default();
+                amounts.add(&share.demand, share.pods);
             }
         }
     }

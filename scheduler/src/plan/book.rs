@@ -9,8 +9,15 @@ use crate::fleet::WorkloadId;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Book {
     entries: BTreeMap<WorkloadId, Booked>,
+    running: Running,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Running {
     /// How many run, by queue and priority.
-    running: BTreeMap<(String, i32), usize>,
+    by_queue: BTreeMap<(String, i32), usize>,
+    /// How many of them are told how long they run.
+    told: usize,
 }
 
 /// One workload.
@@ -80,25 +87,37 @@ impl Book {
     /// Whether anything runs in a queue below this priority.
     pub(super) fn runs_below(&self, queue: &str, priority: i32) -> bool {
         self.running
+            .by_queue
             .range((queue.to_owned(), i32::MIN)..(queue.to_owned(), priority))
             .next()
             .is_some()
     }
+
+    /// Whether anybody who runs is told how long.
+    pub(super) fn knows_ends(&self) -> bool {
+        self.running.told > 0
+    }
 }
 
-fn count(running: &mut BTreeMap<(String, i32), usize>, request: &Request, more: bool) {
+fn count(running: &mut Running, request: &Request, more: bool) {
     if request.current.iter().all(|part| part.evicting) {
         return;
     }
+    let counted = |left: usize| {
+        if more {
+            left + 1
+        } else {
+            left.saturating_sub(1)
+        }
+    };
+    if request.runtime_ms.is_some() {
+        running.told = counted(running.told);
+    }
     let key = (request.queue.clone(), request.priority);
-    let left = running.get(&key).copied().unwrap_or(0);
-    match if more {
-        left + 1
-    } else {
-        left.saturating_sub(1)
-    } {
-        0 => running.remove(&key),
-        left => running.insert(key, left),
+    let left = running.by_queue.get(&key).copied().unwrap_or(0);
+    match counted(left) {
+        0 => running.by_queue.remove(&key),
+        left => running.by_queue.insert(key, left),
     };
 }
 

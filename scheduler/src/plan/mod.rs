@@ -1,9 +1,11 @@
 //! Pure decisions: `Planner::plan(fleet, requests, now)` says for each workload where it runs, what leaves, and why.
 //!
 //! ```text
-//! Request -> needs -> standing of what it has -> eligible targets, in tiers -> gang | divide | duplicate -> Draft
-//!                                                                                                  |
-//!                          Fleet::hold <- reserve <- Decision (parts, leaving, explanation) <-----/
+//! Request -> needs -> standing of what it has -> eligible targets, in tiers -> gang | divide | duplicate -\
+//!              |                                                                                           |
+//!              \-> new, one role, no further wishes -> occupancy | rooms (an index of the nodes) ----------+-> Draft
+//!                                                                                                          |
+//!                          Fleet::hold <- reserve <- Decision (parts, leaving, explanation) <--------------/
 //! ```
 //!
 //! The planner does no I/O, has no clock and cannot fail; equal inputs give equal decisions, whatever the order of the requests.
@@ -22,6 +24,7 @@ mod fill;
 mod gang;
 mod give_way;
 mod history;
+mod likeness;
 mod moves;
 mod needs;
 mod occupancy;
@@ -33,6 +36,7 @@ mod policy;
 pub mod promise;
 mod request;
 mod reserve;
+mod rooms;
 mod seen;
 mod several;
 mod span;
@@ -41,6 +45,7 @@ mod strategies;
 mod swap;
 mod tree;
 pub mod value;
+mod verdicts;
 mod wake;
 mod webster;
 mod why;

@@ -120,7 +120,7 @@ impl<'a> Needs<'a> {
 
 impl<'a> SetNeed<'a> {
     fn new(fleet: &mut Fleet, request: &Request, set: &'a PodSetRequest) -> Self {
-        let demand = fleet.demand_with_share(&set.requests, &set.claims, set.gpu_share_milli);
+        let demand = fleet.shared_demand(&set.requests, &set.claims, set.gpu_share_milli);
         let resources = fleet.resources();
         let devices: Vec<usize> = demand
             .iter()
@@ -133,7 +133,7 @@ impl<'a> SetNeed<'a> {
             name: Arc::from(set.name.as_str()),
             main: devices.first().copied().unwrap_or(CPU_TIME),
             devices,
-            demand: Arc::new(demand),
+            demand,
             tolerations: set
                 .tolerations
                 .iter()
@@ -262,7 +262,10 @@ impl<'a> SetNeed<'a> {
 
 fn weight_keys(fleet: &Fleet, request: &Request) -> BTreeMap<TargetName, String> {
     let mut keys = BTreeMap::new();
-    for (name, target) in fleet.targets().filter(|_| !request.weights.is_empty()) {
+    if request.weights.is_empty() {
+        return keys;
+    }
+    for (name, target) in fleet.targets() {
         let inside = |key: &&String| {
             fleet
                 .location(key)

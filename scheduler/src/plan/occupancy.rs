@@ -22,7 +22,9 @@ use super::eligible;
 use super::fill::Pick;
 use super::gang::Added;
 use super::history::WORST;
+use super::likeness::Likeness;
 use super::needs::{Needs, SetNeed, soft_taints};
+use super::rooms::Rooms;
 use super::tree::Level;
 use super::value::{Ask, Mix, Place, Spot, Stock, Use, WHOLE, Worth};
 use crate::fleet::{
@@ -31,6 +33,8 @@ use crate::fleet::{
 
 /// Most different conditions on nodes that the mix tells apart; later ones count as none.
 const MOST_PLACES: usize = 64;
+/// The worth is computed anew when the mix has moved so far.
+const MOVED: f64 = 0.02;
 /// Most classes of requests that keep an order; when there are more all begin anew.
 const MOST_CLASSES: usize = 4_096;
 
@@ -39,8 +43,11 @@ const MOST_CLASSES: usize = 4_096;
 pub(super) struct Occupancy {
     mix: Mix,
     worth: Worth,
-    /// Arrivals and kinds of nodes when the worth was computed.
+    /// Arrivals when it was last asked whether the worth holds.
     computed: Option<u64>,
+    /// What was expected then, and how many kinds of nodes there were.
+    expected: BTreeMap<Ask, f64>,
+    kinds: usize,
     /// Rises with every computation.
     epoch: u64,
     /// Conditions on nodes, by number.
@@ -52,6 +59,8 @@ pub(super) struct Occupancy {
     /// What the states are worth, with the version and epoch for which that holds.
     values: Vec<(u32, u64, f64)>,
     classes: Vec<Class>,
+    /// What targets hold, for gangs on several nodes.
+    rooms: Rooms,
     by_demand: BTreeMap<(Arc<Demand>, i64), Vec<usize>>,
 }
 
@@ -67,14 +76,7 @@ struct Condition {
 /// Requests that are equal in everything that matters for the choice of one node.
 #[derive(Clone, Debug)]
 struct Class {
-    selector: Labels,
-    affinity: Option<NodeSelector>,
-    /// Those of pods and request together, and those of the request.
-    tolerations: Vec<Toleration>,
-    own: Vec<Toleration>,
-    packing: Packing,
-    tiers: Vec<String>,
-    kinds: std::collections::BTreeSet<String>,
+    likeness: Likeness,
     /// By kind of nodes: tier, soft taints of the target, avoidance; `None`: not at all.
     ranks: Vec<Option<Rank>>,
     heap: BinaryHeap<Reverse<Entry>>,
@@ -132,13 +134,43 @@ impl Occupancy {
         }
     }
 
-    /// A draft that puts all pods of a new workload on one node, where that is all there is to decide and such a node exists.
+    /// A draft that puts all pods of a new workload on one node, or a gang on one target, where that is all there is to decide; without
+    /// anything where there is no room.
     pub(super) fn draft(&mut self, fleet: &mut Fleet, needs: &Needs<'_>) -> Option<Draft> {
         let request = needs.request;
         if !plain(needs) {
             return None;
         }
         let need = needs.sets.first()?;
+        let (pods, shares) = (need.set.count, need.demand.share().is_some());
+        // Spread pods go to several nodes, and so do those that share devices.
+        let together = pods == 1 || needs.packing == Packing::Pack && !shares;
+        let on_node = together.then(|| self.on_node(fleet, needs, need)).flatten();
+        let whole = need.set.gang_minimum() == pods && request.gang_per_target.is_none();
+        let gang = pods > 1 && !shares && whole;
+        let added = if gang {
+            on_node.or_else(|| self.rooms.place(fleet, needs, need))
+        } else {
+            on_node
+        };
+        // All nodes were looked at for one pod, and all targets for such a gang.
+        let nowhere = added.is_none() && (pods == 1 || gang);
+        (nowhere || added.is_some()).then(|| Draft {
+            added: added.into_iter().collect(),
+            missing: nowhere.then(|| vec![pods]),
+            asked: vec![pods],
+            levels: vec![Level::Target],
+            ..Draft::default()
+        })
+    }
+
+    /// All pods on the node where they cost least.
+    fn on_node(
+        &mut self,
+        fleet: &mut Fleet,
+        needs: &Needs<'_>,
+        need: &SetNeed<'_>,
+    ) -> Option<Added> {
         let pods = need.set.count;
         let choice = self.choose(fleet, needs, need, pods)?;
         // Several better nodes come before one that is worse.
@@ -159,18 +191,12 @@ impl Occupancy {
                 .find(|open| open.resource == resource && Some(open.free()) == choice.open);
             open.map_or_else(|| there.unshared(resource), |open| open.device)
         });
-        let added = Added {
+        Some(Added {
             target: target.clone(),
             counts: vec![pods],
             picks: vec![Pick { set: 0, node, pods }],
             level: Level::Target,
             device,
-        };
-        Some(Draft {
-            added: vec![added],
-            asked: vec![request.pods()],
-            levels: vec![Level::Target],
-            ..Draft::default()
         })
     }
 
@@ -207,7 +233,7 @@ impl Occupancy {
             if copies < pods {
                 return;
             }
-            if class.packing == Packing::Spread {
+            if class.likeness.packing == Packing::Spread {
                 // The most headroom first.
                 class.heap.push(Reverse(Entry {
                     rank,
@@ -335,9 +361,17 @@ impl Occupancy {
                 .zip(&self.allowed)
                 .map(|(kind, allowed)| stock(kind, allowed))
                 .collect();
-            self.worth = Worth::new(&self.mix, &stocks);
+            // All orders are made anew by another worth, so it must be worth it.
+            let same = self.computed.is_some()
+                && self.kinds == stocks.len()
+                && self.mix.moved(&self.expected, &stocks) < MOVED;
             self.computed = Some(self.mix.arrivals());
-            self.epoch += 1;
+            if !same {
+                self.worth = Worth::new(&self.mix, &stocks);
+                self.expected = self.mix.expected(&stocks);
+                self.kinds = stocks.len();
+                self.epoch += 1;
+            }
         }
     }
 
@@ -384,19 +418,9 @@ impl Occupancy {
     }
 
     fn class_of(&mut self, needs: &Needs<'_>, need: &SetNeed<'_>, pods: i64) -> usize {
-        let request = needs.request;
         let key = (Arc::clone(&need.demand), pods);
         if let Some(alike) = self.by_demand.get(&key) {
-            let same = |number: &&usize| {
-                let class = &self.classes[**number];
-                class.selector == need.set.node_selector
-                    && class.affinity == need.set.affinity
-                    && class.tolerations == need.tolerations()
-                    && class.own == request.tolerations
-                    && class.packing == needs.packing
-                    && class.tiers == request.tiers
-                    && class.kinds == request.kinds
-            };
+            let same = |number: &&usize| self.classes[**number].likeness.is_of(needs, need);
             if let Some(found) = alike.iter().find(same) {
                 return *found;
             }
@@ -406,13 +430,7 @@ impl Occupancy {
             self.by_demand.clear();
         }
         self.classes.push(Class {
-            selector: need.set.node_selector.clone(),
-            affinity: need.set.affinity.clone(),
-            tolerations: need.tolerations().to_vec(),
-            own: request.tolerations.clone(),
-            packing: needs.packing,
-            tiers: request.tiers.clone(),
-            kinds: request.kinds.clone(),
+            likeness: Likeness::of(needs, need),
             ranks: Vec::new(),
             heap: BinaryHeap::new(),
             read: None,
@@ -468,8 +486,8 @@ fn rank(fleet: &Fleet, needs: &Needs<'_>, need: &SetNeed<'_>, kind: &Kind) -> Op
     ))
 }
 
-/// Whether one node is all that is to be decided: a new gang of one role without wishes about where its pods are to each other.
-fn plain(needs: &Needs<'_>) -> bool {
+/// Whether a node or a target is all that is to be decided: a new gang of one role without wishes about where its pods are to each other.
+pub(super) fn plain(needs: &Needs<'_>) -> bool {
     let request = needs.request;
     let [need] = &needs.sets[..] else {
         return false;
@@ -483,10 +501,7 @@ fn plain(needs: &Needs<'_>) -> bool {
             })
         });
     request.strategy == Strategy::Gang
-        // Spread pods go to several nodes.
-        && (needs.packing == Packing::Pack || need.set.count == 1)
         && need.set.count >= 1
-        && (need.set.count == 1 || need.demand.share().is_none())
         // Devices of drivers are told apart one by one.
         && need.demand.devices().is_none()
         // Which nodes a limit closes changes from decision to decision.

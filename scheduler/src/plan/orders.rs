@@ -152,6 +152,12 @@ impl Orders {
         self.states.get(self.queues.get(id)?)?.turn(id)
     }
 
+    /// Whether its queue goes by nothing but age inside a priority.
+    pub(super) fn by_age(&self, id: &WorkloadId) -> bool {
+        let state = self.queues.get(id).and_then(|queue| self.states.get(queue));
+        state.is_none_or(|state| state.settings().rule == Rule::Age)
+    }
+
     /// Whether running workloads of its queue may give way to a workload although they have the same priority.
     pub(super) fn slices(&self, id: &WorkloadId) -> bool {
         let state = self.queues.get(id).and_then(|queue| self.states.get(queue));

@@ -1,7 +1,8 @@
 //! The planner and what it remembers between two cycles.
 
+use std::borrow::Cow;
 use std::cmp::{Ordering, Reverse};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::accounts::Accounts;
 use super::ahead::{Ahead, Around};
@@ -12,6 +13,7 @@ use super::occupancy::Occupancy;
 use super::order::Turn;
 use super::orders::Orders;
 use super::swap::{self, Swapped};
+use super::verdicts::Verdicts;
 use super::wake::Waiting;
 use super::{
     Change, Decision, Outcome, Policy, Report, Request, draft, give_way, reserve, write_out,
@@ -29,10 +31,15 @@ pub struct Planner {
     accounts: Accounts,
     waiting: Waiting,
     occupancy: Occupancy,
+    verdicts: Verdicts,
     orders: Orders,
     ahead: Ahead,
     history: History,
 }
+
+/// Who waits, by queue: in its own order inside a queue, by priority, turn, age and id; between queues the strongest claim decides.
+type Lines<'a> = BTreeMap<QueueId, BTreeMap<Place, Cow<'a, Request>>>;
+type Place = (Reverse<i32>, Option<Turn>, i64, WorkloadId);
 
 /// One cycle.
 struct Cycle<'a> {
@@ -145,7 +152,7 @@ impl Planner {
         self.history.note(target, None, now_ms);
     }
 
-    /// Those whom an event may help. (Who has a part on one of `event.targets` must be planned too; the caller knows them.)
+    /// Those whom an event may help, of equal ones the first: the others follow by themselves while there is room. (Who has a part on one of `event.targets` must be planned too; the caller knows them.)
     pub fn wake(&self, event: &Event) -> BTreeSet<WorkloadId> {
         self.waiting.wake(event)
     }
@@ -181,33 +188,51 @@ impl Planner {
 
     /// Starts what waits: always the head of the queue with the strongest claim.
     fn start(&mut self, cycle: &mut Cycle<'_>, pending: &[&Request]) {
-        let mut lines: BTreeMap<QueueId, VecDeque<&Request>> = BTreeMap::new();
-        // In its own order inside a queue; between queues the strongest claim decides.
-        for request in self.line(pending.to_vec()) {
-            let queue = self.accounts.queue(request);
-            lines.entry(queue).or_default().push_back(request);
+        let mut lines = Lines::new();
+        for request in pending {
+            self.line_up(&mut lines, Cow::Borrowed(request));
         }
         while let Some((queue, claim)) = self.strongest(&lines) {
             let Some(line) = lines.get_mut(&queue) else {
                 break;
             };
-            if let Some(request) = line.pop_front() {
-                self.plan_one(cycle, request, claim.err());
-            }
+            let head = line.pop_first();
             if line.is_empty() {
                 lines.remove(&queue);
+            }
+            let Some((_, request)) = head else { continue };
+            let next = self.waiting.next(&request.id).cloned();
+            self.plan_one(cycle, &request, claim.err());
+            let decided = |id: &WorkloadId| cycle.decisions.get(id);
+            let found = decided(&request.id).is_some_and(|made| !made.parts.is_empty());
+            if let Some(next) = next.filter(|next| found && decided(next).is_none())
+                && let Some(booked) = self.book.get(&next).filter(|one| !runs(&one.request))
+            {
+                // Who is like it may have room too.
+                self.line_up(&mut lines, Cow::Owned(booked.request.clone()));
             }
         }
     }
 
+    /// Puts a request where it belongs in the line of its queue.
+    fn line_up<'a>(&self, lines: &mut Lines<'a>, request: Cow<'a, Request>) {
+        let place = (
+            Reverse(request.priority),
+            self.orders.turn(&request.id),
+            request.submitted_ms,
+            request.id.clone(),
+        );
+        let line = lines.entry(self.accounts.queue(&request)).or_default();
+        line.entry(place).or_insert(request);
+    }
+
     /// The queue whose head goes next; heads that may not start go last.
-    fn strongest(
-        &mut self,
-        lines: &BTreeMap<QueueId, VecDeque<&Request>>,
-    ) -> Option<(QueueId, Result<Standing, Refusal>)> {
+    fn strongest(&mut self, lines: &Lines<'_>) -> Option<(QueueId, Result<Standing, Refusal>)> {
         let mut best: Option<(QueueId, Result<Standing, Refusal>)> = None;
         for (queue, line) in lines {
-            let Some(head) = line.front() else { continue };
+            let Some((_, head)) = line.first_key_value() else {
+                continue;
+            };
             let claim = self.accounts.may_start(head);
             let better = match (&best, &claim) {
                 (None, _) | (Some((_, Err(_))), Ok(_)) => true,
@@ -322,8 +347,15 @@ impl Planner {
         if let Some(wake) = draft.wake_ms {
             cycle.report.wake_at(&request.id, wake);
         }
-        let mut decision =
-            write_out::write_out(cycle.fleet, &needs, draft, now_ms, &mut cycle.report.freed);
+        let freed = &mut cycle.report.freed;
+        let mut decision = write_out::write_out(
+            cycle.fleet,
+            &mut self.verdicts,
+            &needs,
+            draft,
+            now_ms,
+            freed,
+        );
         self.ahead.open(cycle.fleet);
         if decision.parts.iter().any(|part| part.change == Change::New) {
             let opened = self.ahead.placed(&request.id, cycle.fleet);
@@ -416,7 +448,10 @@ impl Planner {
         self.book.decide(&decision);
         if let Some(booked) = self.book.get(&decision.id) {
             self.orders.decide(&decision, &booked.request, cycle.now_ms);
-            self.waiting.note(&booked.request, &decision);
+            let alike = booked.request.is_plain()
+                && self.orders.by_age(&decision.id)
+                && !self.ahead.promised(&decision.id);
+            self.waiting.note_in(&booked.request, &decision, alike);
             let hopeless = matches!(
                 decision.explanation.reason,
                 Some(Reason::Impossible | Reason::NoDevice | Reason::SelectorMismatch)

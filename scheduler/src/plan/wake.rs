@@ -1,4 +1,8 @@
 //! Who waits for what, so that an event wakes those whom it may help and nobody else.
+//!
+//! Workloads that are alike in everything that is decided by stand in one line: where the first of them finds nothing, the others find
+//! nothing either. So of each line the first is woken, and when it has its place the planner goes on with the next ([`Waiting::next`]).
+//! What an event costs is how many sorts of work wait, not how much.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,11 +14,28 @@ use crate::fleet::{Event, WorkloadId};
 /// Index of workloads that want more than they have, by the resources that they lack.
 #[derive(Clone, Debug, Default)]
 pub struct Waiting {
-    /// Everybody in the index, with what they lack.
-    lacks: BTreeMap<WorkloadId, BTreeSet<String>>,
-    /// Workloads by resource.
-    by_resource: BTreeMap<String, BTreeSet<WorkloadId>>,
+    /// Everybody in the index: the line, and the place in it.
+    places: BTreeMap<WorkloadId, (usize, i64)>,
+    lines: Vec<Line>,
+    unused: Vec<usize>,
+    /// Lines that may be joined, by what tells most of them apart.
+    by_sort: BTreeMap<Sort, Vec<usize>>,
+    /// Lines by resource.
+    by_resource: BTreeMap<String, BTreeSet<usize>>,
 }
+
+/// Workloads that are alike, the oldest first.
+#[derive(Clone, Debug, Default)]
+struct Line {
+    /// What they ask, without names and times; absent: one workload that nobody is like.
+    asks: Option<Request>,
+    members: BTreeSet<(i64, WorkloadId)>,
+    /// What one of them lacked.
+    lacks: BTreeSet<String>,
+}
+
+/// Queue, priority, and pods by role with what they request.
+type Sort = (String, i32, Vec<(i64, Vec<(String, i64)>)>);
 
 impl Waiting {
     /// An empty index.
@@ -22,59 +43,170 @@ impl Waiting {
         Self::default()
     }
 
-    /// Takes in a decision: who is content leaves the index.
+    /// Takes in a decision: who is content leaves the index. Others like it are served before or after it by their age.
     pub fn note(&mut self, request: &Request, decision: &Decision) {
-        self.forget(&decision.id);
+        self.note_in(request, decision, request.is_plain());
+    }
+
+    /// The same; `alike`: whether it stands in a line with others.
+    pub(super) fn note_in(&mut self, request: &Request, decision: &Decision, alike: bool) {
         let stuck = decision.leaving.iter().any(|one| one.step == Step::Stuck);
         let wants_more = decision.explanation.reason.is_some()
             || stuck
             || request.strategy == Strategy::Duplicate;
         if request.finished || !wants_more {
+            self.forget(&decision.id);
             return;
         }
+        let asks = alike.then(|| request.nameless());
+        let here = self
+            .places
+            .get(&decision.id)
+            .filter(|(line, age)| {
+                *age == request.submitted_ms && asks.is_some() && self.lines[*line].asks == asks
+            })
+            .map(|(line, _)| *line);
+        let line = here.unwrap_or_else(|| {
+            self.forget(&decision.id);
+            self.join(&decision.id, request.submitted_ms, asks)
+        });
         for resource in &decision.lacks {
-            self.by_resource
-                .entry(resource.clone())
-                .or_default()
-                .insert(decision.id.clone());
-        }
-        self.lacks
-            .insert(decision.id.clone(), decision.lacks.clone());
-    }
-
-    /// Takes a workload out, because it is gone.
-    pub fn forget(&mut self, id: &WorkloadId) {
-        for resource in self.lacks.remove(id).unwrap_or_default() {
-            if let Some(ids) = self.by_resource.get_mut(&resource) {
-                ids.remove(id);
-                if ids.is_empty() {
-                    self.by_resource.remove(&resource);
-                }
+            if self.lines[line].lacks.insert(resource.clone()) {
+                self.by_resource
+                    .entry(resource.clone())
+                    .or_default()
+                    .insert(line);
             }
         }
     }
 
-    /// Those whom an event may help. (Who has a part on one of `event.targets` must be planned too; the caller knows them.)
+    /// Takes a workload out, because it is gone.
+    pub fn forget(&mut self, id: &WorkloadId) {
+        let Some((number, age)) = self.places.remove(id) else {
+            return;
+        };
+        let line = &mut self.lines[number];
+        line.members.remove(&(age, id.clone()));
+        if !line.members.is_empty() {
+            return;
+        }
+        let line = std::mem::take(line);
+        for resource in &line.lacks {
+            remove(&mut self.by_resource, resource, |lines| {
+                lines.remove(&number);
+                lines.is_empty()
+            });
+        }
+        if let Some(asks) = &line.asks {
+            remove(&mut self.by_sort, &sort(asks), |lines| {
+                lines.retain(|other| *other != number);
+                lines.is_empty()
+            });
+        }
+        self.unused.push(number);
+    }
+
+    /// Those whom an event may help, of equal ones the first. (Who has a part on one of `event.targets` must be planned too; the caller
+    /// knows them.)
     pub fn wake(&self, event: &Event) -> BTreeSet<WorkloadId> {
         if event.all || !event.targets.is_empty() {
-            return self.lacks.keys().cloned().collect();
+            return self.places.keys().cloned().collect();
         }
-        event
+        let lines = event
             .freed
             .iter()
-            .filter_map(|resource| self.by_resource.get(resource))
+            .filter_map(|resource| self.by_resource.get(resource));
+        lines
             .flatten()
-            .cloned()
+            .filter_map(|line| self.lines[*line].members.first())
+            .map(|(_, id)| id.clone())
             .collect()
+    }
+
+    /// Who is next in the line of a workload that has just found its place.
+    pub fn next(&self, id: &WorkloadId) -> Option<&WorkloadId> {
+        let (line, _) = self.places.get(id)?;
+        let mut others = self.lines[*line].members.iter().map(|(_, other)| other);
+        others.find(|other| *other != id)
     }
 
     /// How many wait.
     pub fn len(&self) -> usize {
-        self.lacks.len()
+        self.places.len()
     }
 
     /// Whether nobody waits.
     pub fn is_empty(&self) -> bool {
-        self.lacks.is_empty()
+        self.places.is_empty()
+    }
+
+    fn join(&mut self, id: &WorkloadId, age: i64, asks: Option<Request>) -> usize {
+        let key = asks.as_ref().map(sort);
+        let known = key.as_ref().and_then(|key| self.by_sort.get(key));
+        let open = known
+            .into_iter()
+            .flatten()
+            .find(|line| self.lines[**line].asks == asks);
+        let number = open.copied().unwrap_or_else(|| {
+            let number = self.unused.pop().unwrap_or_else(|| {
+                self.lines.push(Line::default());
+                self.lines.len() - 1
+            });
+            self.lines[number].asks = asks;
+            if let Some(key) = key {
+                self.by_sort.entry(key).or_default().push(number);
+            }
+            number
+        });
+        self.lines[number].members.insert((age, id.clone()));
+        self.places.insert(id.clone(), (number, age));
+        number
+    }
+}
+
+impl Request {
+    /// Whether it is decided by nothing but what it asks and how old it is.
+    pub(super) fn is_plain(&self) -> bool {
+        let relaxes = |topology: &super::Closeness| topology.relax_after_ms.is_some();
+        self.current.is_empty()
+            && self.avoid.is_empty()
+            && self.blocked.is_none()
+            && !self.suspended
+            && !self.topology.as_ref().is_some_and(relaxes)
+    }
+
+    /// What it asks, without names and times.
+    pub(super) fn nameless(&self) -> Self {
+        Self {
+            id: WorkloadId::from(""),
+            namespace: String::new(),
+            name: String::new(),
+            submitted_ms: 0,
+            waits_since_ms: 0,
+            epoch: 0,
+            ..self.clone()
+        }
+    }
+}
+
+fn sort(asks: &Request) -> Sort {
+    let role = |set: &super::PodSetRequest| {
+        let amounts = set
+            .requests
+            .iter()
+            .map(|(name, amount)| (name.to_owned(), amount));
+        (set.count, amounts.collect())
+    };
+    (
+        asks.queue.clone(),
+        asks.priority,
+        asks.pod_sets.iter().map(role).collect(),
+    )
+}
+
+/// Changes an entry and removes it where that leaves nothing of it.
+fn remove<K: Ord, V>(map: &mut BTreeMap<K, V>, key: &K, change: impl FnOnce(&mut V) -> bool) {
+    if map.get_mut(key).is_some_and(change) {
+        map.remove(key);
     }
 }

@@ -14,7 +14,7 @@ use super::{devices, eligible, spread, tree};
 use crate::fleet::{Fleet, Target, TargetName};
 
 /// What was found of the whole fleet.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Findings {
     pub(super) verdicts: Vec<TargetVerdict>,
     pub(super) lacks: BTreeSet<String>,
@@ -41,32 +41,53 @@ pub(super) fn findings(
         .targets()
         .filter(|(name, _)| !except.contains(*name) && looked_at(name))
     {
-        let obstacle = eligible::obstacle(fleet, needs.request, name, target, now_ms);
-        let short = match &obstacle {
-            Some((Reason::NoLocation, _)) => None,
-            _ => shortfall(fleet, needs, target, draft),
-        };
-        if let Some(short) = &short {
-            findings.lacks.extend(
-                short
-                    .lacks
-                    .iter()
-                    .map(|number| fleet.resources().name(*number).to_owned()),
-            );
-        }
-        let found = obstacle
-            .into_iter()
-            .chain(short.map(|short| (short.reason, short.message)))
-            .max_by_key(|(reason, _)| *reason);
+        let verdict = verdict(fleet, needs, draft, name, target, now_ms);
+        let lacks = verdict.lacks.iter();
         findings
-            .verdicts
-            .extend(found.map(|(reason, message)| TargetVerdict {
-                target: name.to_string(),
-                reason,
-                message,
-            }));
+            .lacks
+            .extend(lacks.map(|number| fleet.resources().name(*number).to_owned()));
+        findings.verdicts.extend(verdict.said);
     }
     findings
+}
+
+/// What one target says.
+#[derive(Clone, Debug)]
+pub(super) struct Verdict {
+    /// Absent: it holds what was asked for.
+    pub(super) said: Option<TargetVerdict>,
+    /// Resources of which more there would help.
+    pub(super) lacks: BTreeSet<usize>,
+}
+
+/// The verdict on one target.
+pub(super) fn verdict(
+    fleet: &Fleet,
+    needs: &Needs<'_>,
+    draft: &Draft,
+    name: &TargetName,
+    target: &Target,
+    now_ms: i64,
+) -> Verdict {
+    let obstacle = eligible::obstacle(fleet, needs.request, name, target, now_ms);
+    let short = match &obstacle {
+        Some((Reason::NoLocation, _)) => None,
+        _ => shortfall(fleet, needs, target, draft),
+    };
+    let mut lacks = BTreeSet::new();
+    if let Some(short) = &short {
+        lacks.clone_from(&short.lacks);
+    }
+    let found = obstacle
+        .into_iter()
+        .chain(short.map(|short| (short.reason, short.message)))
+        .max_by_key(|(reason, _)| *reason);
+    let said = found.map(|(reason, message)| TargetVerdict {
+        target: name.to_string(),
+        reason,
+        message,
+    });
+    Verdict { said, lacks }
 }
 
 /// The first reason and one sentence, out of the verdicts.

@@ -10,6 +10,7 @@ use super::fill::Pick;
 use super::gang::Added;
 use super::needs::Needs;
 use super::tree::{self, Level};
+use super::verdicts::Verdicts;
 use super::why::{findings, summary};
 use super::{
     Change, Current, Decision, Explanation, Outcome, Part, Step, eligible, reserve, words,
@@ -21,19 +22,22 @@ const MOST_VERDICTS: usize = 50;
 
 /// Targets from which on nothing is said about those that were not taken: looking at all costs more than deciding.
 const MANY_TARGETS: usize = 200;
-/// Nodes up to which a decision says how much room there was.
+/// Nodes of a target up to which a decision says how much room there was.
 const MOST_COUNTED: usize = 256;
+/// Nodes of all targets up to which the room on those that were not taken is counted.
+const FEW_NODES: usize = 2_048;
 
 /// Writes the decision and reserves what it takes; adds to `freed` what it gives back.
 pub(super) fn write_out(
     fleet: &mut Fleet,
+    verdicts: &mut Verdicts,
     needs: &Needs<'_>,
     mut draft: Draft,
     now_ms: i64,
     freed: &mut Event,
 ) -> Decision {
     let request = needs.request;
-    let explanation = explain(fleet, needs, &mut draft, now_ms);
+    let explanation = explain(fleet, verdicts, needs, &mut draft, now_ms);
     let gone: BTreeSet<&TargetName> = draft
         .leaving
         .iter()
@@ -238,7 +242,8 @@ fn nodes(needs: &Needs<'_>, target: &Target, picks: &[Pick]) -> Vec<NodeShare> {
 
 /// The explanation, and what the workload lacks.
 fn explain(
-    fleet: &Fleet,
+    fleet: &mut Fleet,
+    verdicts: &mut Verdicts,
     needs: &Needs<'_>,
     draft: &mut Draft,
     now_ms: i64,
@@ -256,7 +261,7 @@ fn explain(
             .collect(),
         _ => BTreeSet::new(),
     };
-    let mut found = findings(fleet, needs, draft, &except, now_ms);
+    let mut found = verdicts.findings(fleet, needs, draft, &except, now_ms);
     let refused = |target: &TargetName| {
         request
             .avoid
@@ -337,7 +342,11 @@ fn content(fleet: &Fleet, needs: &Needs<'_>, draft: &Draft, now_ms: i64) -> Expl
         .iter()
         .map(|one| accepted(fleet, needs, one))
         .collect();
-    if fleet.target_count() <= MOST_VERDICTS {
+    let nodes = || -> usize {
+        let targets = fleet.targets();
+        targets.map(|(_, target)| target.node_list().len()).sum()
+    };
+    if fleet.target_count() <= MOST_VERDICTS && nodes() <= FEW_NODES {
         verdicts.extend(findings(fleet, needs, draft, &chosen, now_ms).verdicts);
     } else if fleet.target_count() <= MANY_TARGETS {
         let others = fleet.targets().filter(|(name, _)| !chosen.contains(*name));

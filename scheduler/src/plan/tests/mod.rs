@@ -11,4 +11,5 @@ mod situations;
 mod swap;
 mod time;
 mod tree;
+mod wake;
 mod world;

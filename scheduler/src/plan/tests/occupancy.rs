@@ -198,8 +198,8 @@ proptest! {
             let choice = occupancy.choose(&mut fleet, &needs, need, need.set.count);
             let found = choice.and_then(|choice| fleet.indexed().place(choice.slot)).map(|(name, position)| (name.clone(), position));
             prop_assert_eq!(&found, &scan(&occupancy, &fleet, &needs), "{}", number);
-            if let Some(draft) = occupancy.draft(&mut fleet, &needs) {
-                let added = &draft.added[0];
+            let draft = occupancy.draft(&mut fleet, &needs);
+            if let Some(added) = draft.as_ref().and_then(|draft| draft.added.first()) {
                 crate::plan::reserve::reserve(&mut fleet, &needs, &added.target, 1, added, true);
             }
             if let Some(gone) = leave.get(number) {

@@ -102,6 +102,26 @@ impl Mix {
         weights
     }
 
+    /// How far what is expected now is from what was expected then, over all kinds: 0 to 2.
+    pub fn moved(&self, then: &BTreeMap<Ask, f64>, stocks: &[Stock]) -> f64 {
+        let now = self.expected(stocks);
+        let part = |of: &BTreeMap<Ask, f64>, ask: &Ask| of.get(ask).copied().unwrap_or(0.0);
+        let gone = then.iter().filter(|(ask, _)| !now.contains_key(*ask));
+        let gone: f64 = gone.map(|(_, part)| part).sum();
+        let moved = now.iter().map(|(ask, now)| (now - part(then, ask)).abs());
+        gone + moved.sum::<f64>()
+    }
+
+    /// Parts of what is expected, by what is asked.
+    pub fn expected(&self, stocks: &[Stock]) -> BTreeMap<Ask, f64> {
+        let mut weights = self.weights(stocks);
+        let total: f64 = weights.values().sum();
+        for weight in weights.values_mut() {
+            *weight /= total.max(1.0);
+        }
+        weights
+    }
+
     fn add(&mut self, ask: Ask, pods: u64) {
         *self.counts.entry(ask).or_insert(0) += pods;
         self.arrivals += pods;
@@ -177,6 +197,27 @@ mod tests {
             [1, 10, 20, 40, 80, 160, 320, 640, 1280, 2000, 3000, 4000]
         );
         assert!(all.is_sorted() && all.windows(2).all(|pair| pair[0] < pair[1]));
+    }
+
+    #[test]
+    fn more_of_the_same_does_not_move_it() {
+        let ask = |devices| Ask {
+            devices,
+            share: WHOLE,
+            ..Ask::default()
+        };
+        let mut mix = Mix::default();
+        mix.arrive(ask(1), 30);
+        mix.arrive(ask(8), 10);
+        let then = mix.expected(&[]);
+        mix.arrive(ask(1), 300);
+        mix.arrive(ask(8), 100);
+        assert!(mix.moved(&then, &[]) < 1e-9);
+        mix.arrive(ask(4), 440);
+        assert!(
+            (mix.moved(&then, &[]) - 1.0).abs() < 1e-9,
+            "half of it is new"
+        );
     }
 
     #[test]

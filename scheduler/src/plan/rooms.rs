@@ -1,0 +1,219 @@
+//! Which target a gang of one role goes to: what each target holds, kept per kind of request.
+//!
+//! ```text
+//! Needs -> class of equal requests -> targets by (tier, soft taints and trouble), there by copies -> target -> seat() -> nodes
+//!                                        ^-- targets that the index logged since this class was last asked
+//! ```
+//!
+//! The choice is that of [`super::gang`]; only targets that have changed are counted again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use placement_api::kinds::Packing;
+
+use super::eligible;
+use super::gang::{Added, seat};
+use super::history::WORST;
+use super::likeness::Likeness;
+use super::needs::{Needs, SetNeed, soft_taints};
+use super::tree::Level;
+use crate::fleet::{Demand, Fleet, Index, Target, TargetName};
+
+/// Most entries over all classes; when there are more all begin anew.
+const MOST_ENTRIES: usize = 1 << 20;
+
+/// What targets hold, for each class of requests.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rooms {
+    /// That of the index by which all this is known.
+    generation: Arc<()>,
+    classes: Vec<Class>,
+    by_demand: BTreeMap<Arc<Demand>, Vec<usize>>,
+}
+
+/// Requests that are equal in everything that matters for the choice of a target.
+#[derive(Clone, Debug)]
+struct Class {
+    likeness: Likeness,
+    /// The log is read up to here.
+    read: Option<usize>,
+    rooms: BTreeMap<TargetName, Room>,
+    /// Targets by how gladly they are taken, then by what they hold.
+    order: BTreeMap<Rank, BTreeMap<i64, BTreeSet<TargetName>>>,
+}
+
+/// Tier, then soft taints and what went wrong there lately.
+type Rank = (usize, i64);
+
+/// What a target holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Room {
+    rank: Rank,
+    copies: i64,
+    /// Of these on nodes that are not to be avoided.
+    proper: i64,
+}
+
+impl Rooms {
+    /// The target for all pods of a gang, and its nodes there.
+    pub(super) fn place(
+        &mut self,
+        fleet: &mut Fleet,
+        needs: &Needs<'_>,
+        need: &SetNeed<'_>,
+    ) -> Option<Added> {
+        fleet.index();
+        let (fleet, index) = (&*fleet, fleet.indexed());
+        if !Arc::ptr_eq(&self.generation, index.generation()) {
+            self.generation = Arc::clone(index.generation());
+            self.classes.clear();
+            self.by_demand.clear();
+        }
+        let number = self.class_of(fleet, needs, need);
+        let class = &mut self.classes[number];
+        class.refresh(fleet, index, needs, need);
+        let name = class.choose(need.set.count)?;
+        let target = fleet.target(name.as_str())?;
+        let nodes: Vec<usize> = (0..target.node_list().len()).collect();
+        let picks = seat(fleet, needs, target, &nodes, &[need.set.count])?;
+        Some(Added {
+            target: name.clone(),
+            counts: vec![need.set.count],
+            picks,
+            level: Level::Target,
+            device: None,
+        })
+    }
+
+    fn class_of(&mut self, fleet: &Fleet, needs: &Needs<'_>, need: &SetNeed<'_>) -> usize {
+        let alike = self.by_demand.get(&need.demand).into_iter().flatten();
+        let mut alike = alike.copied();
+        if let Some(found) = alike.find(|number| self.classes[*number].likeness.is_of(needs, need))
+        {
+            return found;
+        }
+        if (self.classes.len() + 1) * fleet.target_count() > MOST_ENTRIES {
+            self.classes.clear();
+            self.by_demand.clear();
+        }
+        self.classes.push(Class {
+            likeness: Likeness::of(needs, need),
+            read: None,
+            rooms: BTreeMap::new(),
+            order: BTreeMap::new(),
+        });
+        let number = self.classes.len() - 1;
+        let demand = Arc::clone(&need.demand);
+        self.by_demand.entry(demand).or_default().push(number);
+        number
+    }
+}
+
+impl Class {
+    /// Counts again what has changed.
+    fn refresh(&mut self, fleet: &Fleet, index: &Index, needs: &Needs<'_>, need: &SetNeed<'_>) {
+        let news = self.read.and_then(|position| index.targets_since(position));
+        if let Some(changed) = news {
+            let changed: BTreeSet<&TargetName> = changed.iter().collect();
+            for name in changed {
+                let room = fleet
+                    .target(name.as_str())
+                    .and_then(|target| room(fleet, needs, need, target));
+                self.set(name, room);
+            }
+        } else {
+            self.rooms.clear();
+            self.order.clear();
+            for (name, target) in fleet.targets() {
+                self.set(name, room(fleet, needs, need, target));
+            }
+        }
+        self.read = Some(index.targets_end());
+    }
+
+    fn set(&mut self, name: &TargetName, room: Option<Room>) {
+        let old = self.rooms.get(name).copied();
+        if old == room {
+            return;
+        }
+        if let Some(old) = old {
+            self.rooms.remove(name);
+            if let Some(by_copies) = self.order.get_mut(&old.rank) {
+                if let Some(names) = by_copies.get_mut(&old.copies) {
+                    names.remove(name);
+                    if names.is_empty() {
+                        by_copies.remove(&old.copies);
+                    }
+                }
+                if by_copies.is_empty() {
+                    self.order.remove(&old.rank);
+                }
+            }
+        }
+        if let Some(room) = room {
+            self.rooms.insert(name.clone(), room);
+            let by_copies = self.order.entry(room.rank).or_default();
+            by_copies
+                .entry(room.copies)
+                .or_default()
+                .insert(name.clone());
+        }
+    }
+
+    /// Of the most welcome targets that hold so many that with the fewest pods on nodes to be avoided; of equal ones the tightest
+    /// (packing) or the roomiest (spreading), then the first by name.
+    fn choose(&self, want: i64) -> Option<&TargetName> {
+        self.order.values().find_map(|by_copies| {
+            let enough = by_copies.range(want..);
+            let mut best: Option<(i64, &TargetName)> = None;
+            let ordered: &mut dyn Iterator<Item = (&i64, &BTreeSet<TargetName>)> =
+                if self.likeness.packing == Packing::Pack {
+                    &mut enough.into_iter()
+                } else {
+                    &mut enough.rev()
+                };
+            for name in ordered.flat_map(|(_, names)| names) {
+                let proper = self.rooms.get(name).map_or(0, |room| room.proper);
+                let astray = (want - proper).max(0);
+                if best.is_none_or(|(least, _)| astray < least) {
+                    best = Some((astray, name));
+                }
+                if astray == 0 {
+                    break;
+                }
+            }
+            best.map(|(_, name)| name)
+        })
+    }
+}
+
+/// What a target holds; `None`: nothing may go there, or nothing fits.
+fn room(fleet: &Fleet, needs: &Needs<'_>, need: &SetNeed<'_>, target: &Target) -> Option<Room> {
+    let request = needs.request;
+    let tier = eligible::tier_of(fleet, request, target)?;
+    // Nobody has refused these requests, so the name does not matter.
+    let anyone = TargetName::from("");
+    if eligible::obstacle(fleet, request, &anyone, target, 0).is_some() {
+        return None;
+    }
+    let (mut copies, mut proper) = (0, 0);
+    for node in target.node_list() {
+        let here = need.copies(node);
+        if here > 0 {
+            copies += here;
+            proper += if need.avoidance(node, fleet) == 0 {
+                here
+            } else {
+                0
+            };
+        }
+    }
+    let soft = (WORST + 1) * soft_taints(&request.tolerations, &target.taints)
+        + target.trouble.clamp(0, WORST);
+    (copies > 0).then_some(Room {
+        rank: (tier, soft),
+        copies,
+        proper,
+    })
+}

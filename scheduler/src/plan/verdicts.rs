@@ -1,0 +1,124 @@
+//! Why targets do not hold a workload, kept per kind of request: who waits in a full fleet is told the same again and again, and only
+//! targets that have changed are looked at anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::draft::Draft;
+use super::likeness::Likeness;
+use super::needs::Needs;
+use super::occupancy::plain;
+use super::why::{Findings, Verdict, findings, verdict};
+use crate::fleet::{Demand, Fleet, Index, TargetName, TargetState};
+
+/// Most verdicts over all classes; when there are more all begin anew.
+const MOST_ENTRIES: usize = 1 << 18;
+
+/// What was found lately.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Verdicts {
+    /// That of the index by which all this is known.
+    generation: Arc<()>,
+    classes: Vec<Class>,
+    by_demand: BTreeMap<(Arc<Demand>, i64), Vec<usize>>,
+}
+
+/// Requests to which all targets say the same.
+#[derive(Clone, Debug)]
+struct Class {
+    likeness: Likeness,
+    /// The log is read up to here.
+    read: Option<usize>,
+    found: BTreeMap<TargetName, Verdict>,
+    /// Targets of which the words change with time.
+    lost: BTreeSet<TargetName>,
+}
+
+impl Verdicts {
+    /// What [`findings`] says.
+    pub(super) fn findings(
+        &mut self,
+        fleet: &mut Fleet,
+        needs: &Needs<'_>,
+        draft: &Draft,
+        except: &BTreeSet<TargetName>,
+        now_ms: i64,
+    ) -> Findings {
+        let plain = plain(needs) && needs.request.gang_per_target.is_none();
+        let (true, [need], [want]) = (plain, &needs.sets[..], &draft.asked[..]) else {
+            return findings(fleet, needs, draft, except, now_ms);
+        };
+        fleet.index();
+        let (fleet, index) = (&*fleet, fleet.indexed());
+        if !Arc::ptr_eq(&self.generation, index.generation()) {
+            self.generation = Arc::clone(index.generation());
+            self.classes.clear();
+            self.by_demand.clear();
+        }
+        let key = (Arc::clone(&need.demand), *want);
+        let alike = self.by_demand.get(&key).into_iter().flatten().copied();
+        let known = { alike }.find(|number| self.classes[*number].likeness.is_of(needs, need));
+        let number = known.unwrap_or_else(|| {
+            if (self.classes.len() + 1) * fleet.target_count() > MOST_ENTRIES {
+                self.classes.clear();
+                self.by_demand.clear();
+            }
+            self.classes.push(Class {
+                likeness: Likeness::of(needs, need),
+                read: None,
+                found: BTreeMap::new(),
+                lost: BTreeSet::new(),
+            });
+            let number = self.classes.len() - 1;
+            self.by_demand.entry(key).or_default().push(number);
+            number
+        });
+        let class = &mut self.classes[number];
+        class.refresh(fleet, index, |name| {
+            let target = fleet.target(name.as_str())?;
+            Some(verdict(fleet, needs, draft, name, target, now_ms))
+        });
+        let mut all = Findings::default();
+        let mut lacks: BTreeSet<usize> = BTreeSet::new();
+        for verdict in class.found.values() {
+            all.verdicts.extend(verdict.said.clone());
+            lacks.extend(&verdict.lacks);
+        }
+        let name = |number: usize| fleet.resources().name(number).to_owned();
+        all.lacks = lacks.into_iter().map(name).collect();
+        all
+    }
+}
+
+impl Class {
+    /// Looks again at what has changed.
+    fn refresh(
+        &mut self,
+        fleet: &Fleet,
+        index: &Index,
+        look: impl Fn(&TargetName) -> Option<Verdict>,
+    ) {
+        let news = self.read.and_then(|position| index.targets_since(position));
+        let changed: BTreeSet<TargetName> = if let Some(news) = news {
+            news.iter().chain(&self.lost).cloned().collect()
+        } else {
+            self.found.clear();
+            fleet.targets().map(|(name, _)| name.clone()).collect()
+        };
+        for name in changed {
+            let lost = fleet
+                .target(name.as_str())
+                .is_some_and(|target| target.state == TargetState::Lost);
+            if lost {
+                self.lost.insert(name.clone());
+            } else {
+                self.lost.remove(&name);
+            }
+            match look(&name) {
+                Some(verdict) => self.found.insert(name, verdict),
+                None => self.found.remove(&name),
+            };
+        }
+        self.read = Some(index.targets_end());
+    }
+}
