@@ -24,6 +24,10 @@ pub(super) struct Ahead {
     promises: Promises<QueueId, WorkloadId, Place>,
     /// Longer estimates of those who have overrun once.
     retold: BTreeMap<WorkloadId, i64>,
+    /// When those should end who were let in beside a promise, as was said when they were.
+    let_in: BTreeMap<WorkloadId, i64>,
+    /// When the workload that is planned now would end.
+    would_end: Option<i64>,
     /// Stand-ins that are in the fleet now.
     stand_ins: Vec<(WorkloadId, TargetName)>,
     /// Queues whose promise yields to the workload that is planned now.
@@ -61,6 +65,7 @@ impl Ahead {
                 .now_ms
                 .saturating_add(told - around.orders.done_ms(&request.id))
         });
+        self.would_end = end;
         let mut closed: Vec<(QueueId, Room<Place>)> = Vec::new();
         let mut yielding = BTreeSet::new();
         for (other, promise) in self.promises.iter() {
@@ -166,8 +171,11 @@ impl Ahead {
             let Some(booked) = around.book.get(&id) else {
                 continue;
             };
+            // Who was let in to be gone by now is late if it began late.
+            let end = self.end(around, &booked.request);
+            let said = self.let_in.get(&id).copied();
             runners.push(Runner {
-                told_end_ms: self.end(around, &booked.request),
+                told_end_ms: end.map(|end| said.map_or(end, |said| said.min(end))),
                 preemptible: booked.request.preemptible,
                 priority: booked.request.priority,
                 id,
@@ -208,6 +216,10 @@ impl Ahead {
     /// What is closed no more may help others.
     pub(super) fn placed(&mut self, id: &WorkloadId, fleet: &Fleet) -> Event {
         let opened = self.give_up(id, fleet);
+        match self.would_end.take() {
+            Some(end) if !self.is_empty() => self.let_in.insert(id.clone(), end),
+            _ => self.let_in.remove(id),
+        };
         for queue in std::mem::take(&mut self.yielding) {
             let on = |promise: &Promise<WorkloadId, Place>| {
                 let mut places = promise.room.keys();
@@ -237,6 +249,7 @@ impl Ahead {
         self.freed |= self.promises.for_head(id).is_some();
         self.promises.done(id);
         self.retold.remove(id);
+        self.let_in.remove(id);
     }
 
     /// What was opened by those who are gone may help others.

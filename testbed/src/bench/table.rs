@@ -111,6 +111,14 @@ impl Table {
 
     /// A policy on a trace.
     pub(super) fn run(&mut self, trace: &str, policy: &str, figures: &Figures) {
+        // Whole replays take minutes: whoever waits sees how far it is.
+        let _ = writeln!(
+            std::io::stderr(),
+            "{trace}, {policy}: mean JCT {:.0} s, longest wait {:.0} s, {} evicted",
+            figures.jct.mean,
+            figures.wait.max,
+            figures.preemptions
+        );
         self.runs.push(Run {
             trace: trace.to_owned(),
             policy: policy.to_owned(),

@@ -18,6 +18,7 @@ pub(super) struct Sum {
     devices_ms: i128,
     cpu_ms: i128,
     workloads: usize,
+    gangs: usize,
 }
 
 impl Sum {
@@ -27,6 +28,7 @@ impl Sum {
         devices_ms: 0,
         cpu_ms: 0,
         workloads: 0,
+        gangs: 0,
     };
 
     pub(super) fn plus(self, price: &Price) -> Self {
@@ -36,6 +38,7 @@ impl Sum {
             devices_ms: self.devices_ms + price.devices_ms,
             cpu_ms: self.cpu_ms + price.cpu_ms,
             workloads: self.workloads + 1,
+            gangs: self.gangs + usize::from(price.gang),
         }
     }
 

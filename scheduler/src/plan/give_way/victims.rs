@@ -70,6 +70,8 @@ pub(in crate::plan) struct Price {
     pub(super) devices_ms: i128,
     /// The same for a thousandth of a CPU.
     pub(super) cpu_ms: i128,
+    /// It has several pods.
+    pub(super) gang: bool,
 }
 
 impl Price {
@@ -92,6 +94,7 @@ pub(super) struct Cost {
     pub(super) devices_ms: i128,
     pub(super) cpu_ms: i128,
     pub(super) workloads: usize,
+    pub(super) gangs: usize,
     pub(super) shrunk: i64,
     pub(super) ids: Vec<WorkloadId>,
 }
@@ -103,6 +106,7 @@ impl Cost {
         self.devices_ms += candidate.price.devices_ms;
         self.cpu_ms += candidate.price.cpu_ms;
         self.workloads += 1;
+        self.gangs += usize::from(candidate.price.gang);
         self.ids.push(candidate.id.clone());
     }
 }
@@ -263,6 +267,7 @@ pub(in crate::plan) fn price(fleet: &Fleet, request: &Request, now_ms: i64) -> P
         turn: 0,
         devices_ms: 0,
         cpu_ms: 0,
+        gang: request.pods() > 1,
     };
     for part in request.current.iter().filter(|part| !part.evicting) {
         let Some(started) = part.started_ms else {

@@ -191,9 +191,12 @@ mod tests {
         assert_eq!((greedy.starts, greedy.stops), (64, 0));
     }
 
-    #[test]
-    fn gangs_in_racks_run_too() {
-        const SETS: &[shape::Set] = &[
+    /// Gangs in two racks.
+    const TINY_TAS: Shape = Shape {
+        name: "tiny tas",
+        cohorts: 1,
+        queues: 2,
+        sets: &[
             shape::Set {
                 count: 6,
                 ..TAS.sets[0]
@@ -202,16 +205,16 @@ mod tests {
                 count: 3,
                 ..TAS.sets[7]
             },
-        ];
-        let tiny = Shape {
-            sets: SETS,
-            cohorts: 1,
-            queues: 2,
-            racks: Some((2, 2)),
-            ..TAS
-        };
-        let works = tiny.works();
-        let outcome = replay(&tiny, &works, &mut Ours::new(&tiny, &works, VARIANTS[0].1));
-        assert_eq!(outcome.expect("tas").starts, 18);
+        ],
+        racks: Some((2, 2)),
+        ..TAS
+    };
+
+    #[test]
+    fn gangs_in_racks_run_too() {
+        let works = TINY_TAS.works();
+        let mut ours = Ours::new(&TINY_TAS, &works, VARIANTS[0].1);
+        let outcome = replay(&TINY_TAS, &works, &mut ours).expect("tas");
+        assert_eq!(outcome.starts, 18);
     }
 }

@@ -51,6 +51,7 @@ pub(super) struct Cost {
     /// GPU-milliseconds of lost work.
     pub(super) lost: i64,
     pub(super) victims: usize,
+    pub(super) gangs: usize,
 }
 
 impl Running {
@@ -76,6 +77,7 @@ impl Cost {
             priority: self.priority.max(one.priority),
             lost: self.lost + one.lost(),
             victims: self.victims + 1,
+            gangs: self.gangs + usize::from(one.is_gang()),
         }
     }
 }

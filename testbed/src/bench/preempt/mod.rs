@@ -84,7 +84,7 @@ impl Tally {
 pub(super) fn run(args: &PreemptArgs) -> Result<()> {
     let mut table = Table::new("preempt");
     table.note("cuts of 6 to 12 nodes in two clusters, nine tenths full, a gang of higher priority that does not fit; lost: GPU-seconds since start or checkpoint");
-    table.note("exact: least priority of the most important victim, then least lost work, by branch and bound over all sets; published: nothing");
+    table.note("exact: least priority of the most important victim, then least lost work, fewest victims, fewest gangs, by branch and bound over all sets; published: nothing");
     let (ours, others) = tally(args.cuts);
     for (rule, tally) in &others {
         table.figures("cuts", rule.name(), tally.figures());

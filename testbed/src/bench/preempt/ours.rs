@@ -1,6 +1,6 @@
 //! Who gives way by the planner that the live scheduler runs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use placement_api::kinds::{InventoryNode, InventoryStatus, NodeClass, NodeShare, TopologyMode};
 use placement_api::quantity::{Quantity, ResourceList};
@@ -20,7 +20,7 @@ const AFTER: i64 = 3;
 pub(super) struct Done {
     /// Who gave way to the claimant; nothing: it did not start.
     pub(super) victims: Option<Vec<usize>>,
-    /// Evictions that should not be: of somebody a second time, or after it had come to rest.
+    /// Evictions after it had come to rest. (Who starts and is stopped again while it does has not run.)
     pub(super) flaps: usize,
 }
 
@@ -40,12 +40,6 @@ pub(super) fn plan(cut: &Cut) -> Done {
         victims: start.map(|start| steps[..start].iter().filter_map(stopped).collect()),
         flaps: 0,
     };
-    let mut seen = BTreeSet::new();
-    let all: Vec<usize> = steps.iter().filter_map(stopped).collect();
-    done.flaps += all
-        .iter()
-        .filter(|position| !seen.insert(**position))
-        .count();
     for round in 1..=AFTER {
         shell.look_at_all();
         let more = shell.cycle(NOW_MS + round * 1000);
