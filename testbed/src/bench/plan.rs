@@ -140,7 +140,7 @@ pub(super) fn run(args: &PlanArgs) -> Result<()> {
 fn measure(shape: &Shape, args: &PlanArgs) -> Result<Value> {
     let began = busy();
     let mut fleet = fleet(shape.targets, shape.nodes);
-    let built = busy() - began;
+    let built = busy().saturating_sub(began);
     let mut planner = Planner::new();
     let count = shape.workloads * args.percent / 100;
     let mut times = Vec::with_capacity(count);
@@ -152,7 +152,7 @@ fn measure(shape: &Shape, args: &PlanArgs) -> Result<Value> {
             .collect();
         let began = busy();
         let (decisions, _) = planner.plan(&mut fleet, &requests, 0);
-        let took = busy() - began;
+        let took = busy().saturating_sub(began);
         if next == 0 {
             first = took;
         }
@@ -201,7 +201,7 @@ fn pending(most: usize) -> Result<Value> {
                 runs = Some(request);
             }
         }
-        let arrived = busy() - began;
+        let arrived = busy().saturating_sub(began);
         let runs = runs.context("something runs")?;
         let finished = Request {
             finished: true,
@@ -217,7 +217,7 @@ fn pending(most: usize) -> Result<Value> {
             asked.push(with_gpus(number, [8, 4, 2, 1][number % 4]));
         }
         let (decisions, _) = planner.plan(&mut fleet, &asked, 1);
-        let took = busy() - began;
+        let took = busy().saturating_sub(began);
         let started = decisions.iter().filter(|one| !one.parts.is_empty()).count();
         ensure!(started > 0, "nobody was started");
         row.insert(

@@ -82,6 +82,7 @@ impl Price {
             turn: self.turn.max(other.turn),
             devices_ms: self.devices_ms + other.devices_ms,
             cpu_ms: self.cpu_ms + other.cpu_ms,
+            gang: self.gang || other.gang,
         }
     }
 }
