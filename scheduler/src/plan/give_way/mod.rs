@@ -258,6 +258,11 @@ pub(super) fn decision(book: &Book, claimant: &Needs<'_>, eviction: &Eviction) -
         }
     }
     let whole = matches!(eviction.what, Yield::Everything);
+    let asked = request.pod_sets.iter().flat_map(|set| set.requests.iter());
+    let lacks = asked
+        .filter(|(_, amount)| *amount > 0)
+        .map(|(name, _)| name.to_owned())
+        .collect();
     Some(Decision {
         id: request.id.clone(),
         outcome: Outcome::Place,
@@ -273,7 +278,8 @@ pub(super) fn decision(book: &Book, claimant: &Needs<'_>, eviction: &Eviction) -
             message,
             verdicts: Vec::new(),
         },
-        lacks: BTreeSet::new(),
+        // Who has shrunk grows when any of this is free again, though nothing else may happen to it until then.
+        lacks,
     })
 }
 

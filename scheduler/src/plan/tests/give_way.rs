@@ -238,6 +238,25 @@ fn a_gang_needs_its_rack() {
 }
 
 #[test]
+fn who_has_shrunk_is_woken_when_there_is_room_again() {
+    let mut world = World::new(1);
+    let mut elastic = job("elastic", 4, 1, 0);
+    elastic.pod_sets[0].min_count = Some(1);
+    world.run(elastic);
+    let claimant = job("new", 1, 2, 10);
+    let (_, others) = world.evicted(&claimant, 2 * HOUR);
+    assert_eq!(names(&others), ["elastic"]);
+    let end = Request {
+        finished: true,
+        ..claimant
+    };
+    let ends = std::slice::from_ref(&end);
+    let (_, report) = world.planner.plan(&mut world.fleet, ends, 3 * HOUR);
+    let woken = world.planner.wake(&report.freed);
+    assert!(woken.contains(&WorkloadId::from("elastic")), "{woken:?}");
+}
+
+#[test]
 fn the_elastic_shrink_first() {
     let mut world = World::new(2);
     let mut elastic = job("elastic", 4, 1, 0);
