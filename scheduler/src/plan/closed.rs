@@ -27,18 +27,13 @@ impl Closed {
 
 /// Whether what is used on two nodes counts the same.
 pub(super) fn alike(a: &Node, b: &Node) -> bool {
-    let said = |node: &Node| -> Vec<(String, String)> {
-        let labels = node.labels.iter().filter(|(key, _)| is_said(key));
-        labels
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect()
-    };
     let devices = match (a.allocatable.devices(), b.allocatable.devices()) {
         (Some(a), Some(b)) => a.is_laid_out_like(b),
         (None, None) => true,
         _ => false,
     };
-    devices && said(a) == said(b)
+    let said = a.labels.iter().filter(|(key, _)| is_said(key));
+    devices && said.eq(b.labels.iter().filter(|(key, _)| is_said(key)))
 }
 
 /// Whether a label says how devices come about.

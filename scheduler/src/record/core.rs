@@ -11,6 +11,9 @@ use crate::fleet::{Event, Fleet, Rates, TargetName, TargetState, WorkloadId};
 use crate::plan::{Decision, Planner, Policy, Report, Request};
 use crate::shares::{QueueSpec, QueueTree};
 
+/// Times that [`Core::plan_all`] looks at those whom its own decisions woke, as the live scheduler does.
+const MOST_WAKES: usize = 8;
+
 /// The fleet and the planner. Reading is free; whatever changes them is a method here, and a [`Step`] where it is recorded.
 #[derive(Clone, Debug, Default)]
 pub struct Core {
@@ -240,6 +243,38 @@ impl Core {
     /// See [`Planner::wake`].
     pub fn wake(&self, event: &Event) -> BTreeSet<WorkloadId> {
         self.planner.wake(event)
+    }
+
+    /// Plans everybody, and again whom that may have helped, at one moment.
+    pub fn plan_all(
+        &mut self,
+        requests: &BTreeMap<WorkloadId, Request>,
+        now_ms: i64,
+    ) -> BTreeMap<WorkloadId, Decision> {
+        let mut decisions: BTreeMap<WorkloadId, Decision> = BTreeMap::new();
+        let mut ids: BTreeSet<WorkloadId> = requests.keys().cloned().collect();
+        for _ in 0..MOST_WAKES {
+            let asked: Vec<Request> = ids
+                .iter()
+                .filter_map(|id| requests.get(id).cloned())
+                .collect();
+            if asked.is_empty() {
+                break;
+            }
+            let (made, report) = self.plan(&asked, now_ms);
+            decisions.extend(made.into_iter().map(|one| (one.id.clone(), one)));
+            ids = self.wake(&report.freed);
+            // No time passes, so only what is due already rings.
+            let due = report.wake_ms.iter().filter(|(_, at)| **at <= now_ms);
+            ids.extend(due.map(|(id, _)| id.clone()));
+            // Who has a place, or has just lost it, waits for what happens then.
+            ids.retain(|id| {
+                decisions
+                    .get(id)
+                    .is_none_or(|made| made.parts.is_empty() && made.leaving.is_empty())
+            });
+        }
+        decisions
     }
 
     /// Does again what was recorded. Of a plan it returns what comes out now.

@@ -2,7 +2,7 @@
 //!
 //! Between two rounds no time passes, but what was written is confirmed: who was to leave is gone, what is new is healthy.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 use placement_api::kinds::FailoverMode;
@@ -14,9 +14,6 @@ use crate::fleet::{Fleet, TargetName, TargetState, WorkloadId};
 use crate::plan::{self, Current, Decision, Part, Request};
 use crate::record::{Core, Step};
 use crate::whatif::View;
-
-/// Times that a cycle looks at those whom its own decisions woke, as the live scheduler does.
-const MOST_WAKES: usize = 8;
 
 /// An invariant of the planner does not hold: a mistake of ours, not of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,30 +141,7 @@ impl World {
 
     /// Plans everybody, and again whom that may have helped.
     pub(super) fn cycle(&mut self) -> Decisions {
-        let mut decisions = Decisions::new();
-        let mut ids: BTreeSet<WorkloadId> = self.requests.keys().cloned().collect();
-        for _ in 0..MOST_WAKES {
-            let requests: Vec<Request> = ids
-                .iter()
-                .filter_map(|id| self.requests.get(id).cloned())
-                .collect();
-            if requests.is_empty() {
-                break;
-            }
-            let (made, report) = self.core.plan(&requests, self.now_ms);
-            decisions.extend(made.into_iter().map(|one| (one.id.clone(), one)));
-            // Who has a place, or has just lost it, waits for what the next round brings.
-            ids = self.core.wake(&report.freed);
-            // No time passes, so only what is due already rings.
-            let due = report.wake_ms.iter().filter(|(_, at)| **at <= self.now_ms);
-            ids.extend(due.map(|(id, _)| id.clone()));
-            ids.retain(|id| {
-                decisions
-                    .get(id)
-                    .is_none_or(|made| made.parts.is_empty() && made.leaving.is_empty())
-            });
-        }
-        decisions
+        self.core.plan_all(&self.requests, self.now_ms)
     }
 
     /// All that was decided has happened.

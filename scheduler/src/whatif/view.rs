@@ -7,14 +7,12 @@ use placement_api::kinds::InventoryStatus;
 use super::change::{Bound, Change};
 use super::outlook::Outlook;
 use crate::fleet::{PRODUCT_LABELS, TargetName, TargetState, WorkloadId, is_extended};
-use crate::plan::{Decision, Request};
+use crate::plan::Request;
 use crate::record::Core;
 use crate::shares::QueueSpec;
 
 /// So long is a target lost that is lost "what if": longer than any failover waits.
 const LOST_FOR_MS: i64 = 24 * 3_600_000;
-/// Times that a plan looks at those whom its own decisions woke, as the live scheduler does.
-const MOST_WAKES: usize = 8;
 
 /// Everything that a planner needs that begins now.
 #[derive(Clone, Debug)]
@@ -35,29 +33,7 @@ impl View {
     /// Plans everybody, and again whom that may have helped. The view itself stays as it is.
     pub fn plan(&self) -> Outlook {
         let mut core = self.core.clone();
-        let mut decisions: BTreeMap<WorkloadId, Decision> = BTreeMap::new();
-        let mut ids: BTreeSet<WorkloadId> = self.requests.keys().cloned().collect();
-        for _ in 0..MOST_WAKES {
-            let requests: Vec<Request> = ids
-                .iter()
-                .filter_map(|id| self.requests.get(id).cloned())
-                .collect();
-            if requests.is_empty() {
-                break;
-            }
-            let (made, report) = core.plan(&requests, self.now_ms);
-            decisions.extend(made.into_iter().map(|one| (one.id.clone(), one)));
-            // Who has a place, or has just lost it, waits for what happens then.
-            ids = core.wake(&report.freed);
-            // No time passes, so only what is due already rings.
-            let due = report.wake_ms.iter().filter(|(_, at)| **at <= self.now_ms);
-            ids.extend(due.map(|(id, _)| id.clone()));
-            ids.retain(|id| {
-                decisions
-                    .get(id)
-                    .is_none_or(|made| made.parts.is_empty() && made.leaving.is_empty())
-            });
-        }
+        let decisions = core.plan_all(&self.requests, self.now_ms);
         Outlook::of(self, &core, &decisions)
     }
 
