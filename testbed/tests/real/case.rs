@@ -30,17 +30,29 @@ pub(crate) fn runtime() -> &'static Runtime {
     })
 }
 
-/// Flags that make waiting short: what is measured in minutes for people is measured in seconds here.
-pub(crate) fn quick(targets: Vec<RigTarget>, members: usize) -> RigSpec {
+/// A fleet whose waiting is that of production but for two things that tests wait for. No test rests on how fast the machine is:
+/// a target that is slow is not lost, and a pod without a node for a moment is not refused.
+pub(crate) fn calm(targets: Vec<RigTarget>, members: usize) -> RigSpec {
     RigSpec {
         fleet: FleetSpec::new(members).expect("the nodes of the demo"),
         targets,
-        scheduler_args: ["--lost-after", "6s", "--lease-duration", "6s"]
+        scheduler_args: ["--lost-after", "2m"].map(String::from).to_vec(),
+        agent_args: ["--heartbeat", "5s", "--unschedulable-after", "20s"]
             .map(String::from)
             .to_vec(),
-        agent_args: ["--heartbeat", "1s", "--unschedulable-after", "5s"]
+    }
+}
+
+/// Like [`calm`], but loss is noticed in seconds: for the tests in which something is lost.
+pub(crate) fn quick(targets: Vec<RigTarget>, members: usize) -> RigSpec {
+    RigSpec {
+        scheduler_args: ["--lost-after", "15s", "--lease-duration", "10s"]
             .map(String::from)
             .to_vec(),
+        agent_args: ["--heartbeat", "2s", "--unschedulable-after", "20s"]
+            .map(String::from)
+            .to_vec(),
+        ..calm(targets, members)
     }
 }
 
@@ -48,17 +60,14 @@ pub(crate) fn quick(targets: Vec<RigTarget>, members: usize) -> RigSpec {
 pub(crate) fn shared() -> &'static Arc<Rig> {
     static RIG: OnceLock<Arc<Rig>> = OnceLock::new();
     RIG.get_or_init(|| {
-        let mut spec = quick(
+        start(calm(
             vec![
                 RigTarget::new(EU, "member1", &["region=eu", "tier=gpu"]),
                 RigTarget::new(US, "member2", &["region=us", "tier=gpu"]),
                 RigTarget::new(CPU, "member3", &["region=us"]),
             ],
             3,
-        );
-        // Builds of other tests may take both cores for a while: that is no loss of a target.
-        spec.scheduler_args = ["--lost-after", "60s"].map(String::from).to_vec();
-        start(spec)
+        ))
     })
 }
 
@@ -72,6 +81,28 @@ pub(crate) fn start(spec: RigSpec) -> Arc<Rig> {
 /// Starts a fleet of one test's own: it ends with the last Arc, so that idle control planes do not slow the other tests.
 pub(crate) async fn own(spec: RigSpec) -> Result<Arc<Rig>> {
     Ok(Arc::new(Rig::start(spec, |_| ()).await?))
+}
+
+/// A fleet of a test's own with one target, of two nodes with eight GPUs each.
+pub(crate) async fn two_nodes() -> Result<Arc<Rig>> {
+    let targets = vec![RigTarget::new(US, "member2", &["region=us", "tier=gpu"])];
+    own(calm(targets, 2)).await
+}
+
+/// The PriorityClass `urgent`, on the hub and on the member of [`two_nodes`].
+pub(crate) async fn urgent(rig: &Rig) -> Result<()> {
+    let class = json!({
+        "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass",
+        "metadata": {"name": "urgent"}, "value": 1000,
+    });
+    rig.hub().apply(&class.to_string()).await?;
+    rig.member(US).apply(&class.to_string()).await
+}
+
+/// Writes a Queue.
+pub(crate) async fn queue(hub: &Admin, name: &str, spec: Value) -> Result<()> {
+    let queue = json!({"apiVersion": "inhaul.dev/v1alpha1", "kind": "Queue", "metadata": {"name": name}, "spec": spec});
+    hub.apply(&queue.to_string()).await
 }
 
 /// A namespace and a Placement of its own.

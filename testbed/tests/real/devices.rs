@@ -12,7 +12,7 @@ use testbed::fleet::FleetSpec;
 use testbed::nodes::Description;
 use testbed::rig::{Rig, RigTarget, eventually};
 
-use crate::case::{Case, DEPLOYMENT, EU, JOB, US, container, quick, run, start};
+use crate::case::{Case, DEPLOYMENT, EU, JOB, US, calm, container, run, start};
 
 const CLAIM: &ApiType = &known::RESOURCE_CLAIM;
 const SLICE: &ApiType = &known::RESOURCE_SLICE;
@@ -27,9 +27,8 @@ fn rig() -> Arc<Rig> {
             RigTarget::new(EU, "member1", &["region=eu"]),
             RigTarget::new(US, "member2", &["region=us"]),
         ];
-        let mut spec = quick(targets, 0);
+        let mut spec = calm(targets, 0);
         spec.fleet = FleetSpec::with_nodes(2, &nodes);
-        spec.scheduler_args = ["--lost-after", "60s"].map(String::from).to_vec();
         let rig = start(spec);
         *running = Arc::downgrade(&rig);
         rig

@@ -1,31 +1,29 @@
 //! Crashes, partitions, two leaders: what was promised holds, and afterwards everything converges.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, ensure};
 use placement_api::api_type::{ObjectKey, known};
 use placement_api::kinds::api;
 use placement_api::names;
 use serde_json::{Value, json};
 use testbed::cluster::Component;
-use testbed::rig::{Rig, RigTarget, eventually};
+use testbed::rig::{RigTarget, eventually};
 use tokio::time::{Instant, sleep};
 
-use crate::case::{Case, DEPLOYMENT, JOB, env_from, own, quick, run};
+use crate::case::{Case, DEPLOYMENT, JOB, calm, env_from, own, quick, run};
 
-async fn rig() -> Result<Arc<Rig>> {
-    let targets = vec![
+fn two_targets() -> Vec<RigTarget> {
+    vec![
         RigTarget::new("one", "member1", &[]),
         RigTarget::new("two", "member2", &[]),
-    ];
-    own(quick(targets, 2)).await
+    ]
 }
 
 #[test]
 fn an_agent_killed_between_any_two_steps_converges() {
     run(async {
-        let rig = rig().await?;
+        let rig = own(calm(two_targets(), 2)).await?;
         let case = Case::on(&rig, "agent-killed", json!({"strategy": "Gang"})).await?;
         case.apply(case.config_map("settings", "x")).await?;
         // The delay moves the crash through every step of an assignment's life; a crash is SIGKILL.
@@ -83,7 +81,7 @@ fn an_agent_killed_between_any_two_steps_converges() {
 #[test]
 fn a_scheduler_killed_in_mid_burst_loses_nothing() {
     run(async {
-        let rig = rig().await?;
+        let rig = own(calm(two_targets(), 2)).await?;
         let case = Case::on(&rig, "scheduler-killed", json!({"strategy": "Gang"})).await?;
         let mut all = Vec::new();
         for i in 0..60 {
@@ -131,7 +129,7 @@ fn a_scheduler_killed_in_mid_burst_loses_nothing() {
 #[test]
 fn a_deposed_schedulers_late_create_starts_nothing() {
     run(async {
-        let rig = rig().await?;
+        let rig = own(quick(two_targets(), 2)).await?;
         let case = Case::on(&rig, "late", json!({"strategy": "Gang"})).await?;
         case.apply(case.deployment("web", 1)).await?;
         case.on_hub(DEPLOYMENT, "web", "it runs", |d| {
@@ -190,7 +188,7 @@ fn a_deposed_schedulers_late_create_starts_nothing() {
 #[test]
 fn the_hub_away_for_a_minute() {
     run(async {
-        let rig = rig().await?;
+        let rig = own(calm(two_targets(), 2)).await?;
         let case = Case::on(&rig, "hub-away", json!({"strategy": "Gang"})).await?;
         case.apply(case.deployment("web", 2)).await?;
         case.on_hub(DEPLOYMENT, "web", "it runs", |d| {
@@ -245,8 +243,9 @@ fn the_hub_away_for_a_minute() {
                 now["metadata"]["deletionTimestamp"].is_null(),
                 "it is being deleted"
             );
+            // The edit may have started more for a moment.
             ensure!(
-                now["status"]["readyReplicas"] == 2,
+                now["status"]["readyReplicas"].as_i64() >= Some(2),
                 "it was stopped: {}",
                 now["status"]
             );
@@ -274,7 +273,7 @@ fn the_hub_away_for_a_minute() {
 #[test]
 fn two_schedulers_one_leads_and_the_other_takes_over() {
     run(async {
-        let rig = rig().await?;
+        let rig = own(quick(two_targets(), 2)).await?;
         let case = Case::on(&rig, "two-leaders", json!({"strategy": "Gang"})).await?;
         let second = rig.spawn_scheduler("second")?;
         case.apply(case.job("first", 1, 0, "1s")).await?;

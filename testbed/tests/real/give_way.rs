@@ -1,29 +1,17 @@
 //! Who gives way to whom, on a fleet of its own: one target with two nodes of eight GPUs.
 
-use std::sync::Arc;
-
-use anyhow::{Result, ensure};
+use anyhow::ensure;
 use placement_api::api_type::known;
 use serde_json::json;
-use testbed::rig::{Rig, RigTarget, eventually};
+use testbed::rig::eventually;
 
-use crate::case::{Case, JOB, US, own, quick, run};
-
-async fn rig() -> Result<Arc<Rig>> {
-    let targets = vec![RigTarget::new(US, "member2", &["region=us", "tier=gpu"])];
-    own(quick(targets, 2)).await
-}
+use crate::case::{Case, JOB, US, run, two_nodes, urgent};
 
 #[test]
 fn higher_priority_takes_the_place_of_the_cheapest_and_gives_it_back() {
     run(async {
-        let rig = rig().await?;
-        let class = json!({
-            "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass",
-            "metadata": {"name": "urgent"}, "value": 1000,
-        });
-        rig.hub().apply(&class.to_string()).await?;
-        rig.member(US).apply(&class.to_string()).await?;
+        let rig = two_nodes().await?;
+        urgent(&rig).await?;
         let case = Case::on(
             &rig,
             "give-way",
@@ -107,12 +95,8 @@ fn higher_priority_takes_the_place_of_the_cheapest_and_gives_it_back() {
 #[test]
 fn nobody_gives_way_inside_the_minimum_run_time() {
     run(async {
-        let rig = rig().await?;
-        let class = json!({
-            "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass",
-            "metadata": {"name": "urgent"}, "value": 1000,
-        });
-        rig.hub().apply(&class.to_string()).await?;
+        let rig = two_nodes().await?;
+        urgent(&rig).await?;
         let case = Case::on(&rig, "keep", json!({"strategy": "Gang"})).await?;
         case.apply(case.job("old", 2, 8, "30m")).await?;
         case.on_member(US, JOB, "old", "active", |job| job["status"]["active"] == 2)

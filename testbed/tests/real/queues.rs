@@ -5,12 +5,7 @@ use placement_api::api_type::{ObjectKey, known};
 use placement_api::kinds::api;
 use serde_json::{Value, json};
 
-use crate::case::{Case, run};
-
-async fn queue(case: &Case, name: &str, spec: Value) -> Result<()> {
-    let queue = json!({"apiVersion": "inhaul.dev/v1alpha1", "kind": "Queue", "metadata": {"name": name}, "spec": spec});
-    case.apply(queue).await
-}
+use crate::case::{Case, queue, run};
 
 /// Waits until the status of a Queue satisfies a condition.
 async fn status(
@@ -33,9 +28,9 @@ async fn status(
 fn a_limit_holds_and_the_queue_shows_its_numbers() {
     run(async {
         let case = Case::new("queue-limit", json!({"queue": "t-vision"})).await?;
-        queue(&case, "t-research", json!({})).await?;
+        queue(case.hub(), "t-research", json!({})).await?;
         queue(
-            &case,
+            case.hub(),
             "t-vision",
             json!({"parent": "t-research", "limit": {"cpu": "15m"}}),
         )
@@ -62,7 +57,7 @@ fn a_limit_holds_and_the_queue_shows_its_numbers() {
         }
         // A higher limit wakes it.
         queue(
-            &case,
+            case.hub(),
             "t-vision",
             json!({"parent": "t-research", "limit": {"cpu": "20m"}}),
         )
@@ -81,7 +76,7 @@ fn a_limit_holds_and_the_queue_shows_its_numbers() {
 fn a_broken_queue_says_what_is_wrong_and_who_names_it_waits() {
     run(async {
         let case = Case::new("queue-broken", json!({"queue": "t-lost"})).await?;
-        queue(&case, "t-lost", json!({"parent": "t-nowhere"})).await?;
+        queue(case.hub(), "t-lost", json!({"parent": "t-nowhere"})).await?;
         let status = status(&case, "t-lost", "it is not valid", |status| {
             status["conditions"][0]["status"] == "False"
         })
@@ -104,11 +99,11 @@ fn a_broken_queue_says_what_is_wrong_and_who_names_it_waits() {
             (json!({"weight": -1}), "weight"),
             (json!({"limit": {"cpu": "a lot"}}), "limit"),
         ] {
-            let refused = queue(&case, "t-self", spec).await;
+            let refused = queue(case.hub(), "t-self", spec).await;
             let error = format!("{:#}", refused.err().context("it was taken")?);
             ensure!(error.contains(word), "{error}");
         }
-        queue(&case, "t-nowhere", json!({})).await?;
+        queue(case.hub(), "t-nowhere", json!({})).await?;
         case.lands(&known::JOB, "stranded").await?;
         Ok(())
     });

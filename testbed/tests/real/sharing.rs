@@ -2,24 +2,13 @@
 //! work runs before the promised start of an older one. Each on a fleet of its own: one target with two nodes of eight GPUs.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use placement_api::api_type::known;
-use serde_json::{Value, json};
-use testbed::rig::{Rig, RigTarget, eventually};
+use serde_json::json;
+use testbed::rig::eventually;
 
-use crate::case::{Case, DEPLOYMENT, JOB, US, container, own, quick, run};
-
-async fn rig() -> Result<Arc<Rig>> {
-    let targets = vec![RigTarget::new(US, "member2", &["region=us", "tier=gpu"])];
-    own(quick(targets, 2)).await
-}
-
-async fn queue(rig: &Rig, name: &str, spec: Value) -> Result<()> {
-    let queue = json!({"apiVersion": "inhaul.dev/v1alpha1", "kind": "Queue", "metadata": {"name": name}, "spec": spec});
-    rig.hub().apply(&queue.to_string()).await
-}
+use crate::case::{Case, DEPLOYMENT, JOB, US, container, queue, run, two_nodes, urgent};
 
 /// Waits until so many pods of a Job run on the member.
 async fn runs(case: &Case, job: &str, pods: i64) -> Result<()> {
@@ -68,14 +57,14 @@ async fn pods_of(case: &Case, app: &str, count: usize) -> Result<BTreeSet<String
 #[test]
 fn a_guarantee_is_taken_back_from_who_borrowed_it_and_lent_again() {
     run(async {
-        let rig = rig().await?;
+        let rig = two_nodes().await?;
         queue(
-            &rig,
+            rig.hub(),
             "owner",
             json!({"guaranteed": {"nvidia.com/gpu": "8"}}),
         )
         .await?;
-        queue(&rig, "borrower", json!({"weight": 1})).await?;
+        queue(rig.hub(), "borrower", json!({"weight": 1})).await?;
         let placement = |queue: &str| json!({"strategy": "Gang", "queue": queue, "disruption": {"minRuntime": "0s"}});
         let borrower = Case::on(&rig, "borrower", placement("borrower")).await?;
         let owner = Case::on(&rig, "owner", placement("owner")).await?;
@@ -110,13 +99,8 @@ fn a_guarantee_is_taken_back_from_who_borrowed_it_and_lent_again() {
 #[test]
 fn elastic_work_shrinks_for_higher_priority_and_grows_again() {
     run(async {
-        let rig = rig().await?;
-        let class = json!({
-            "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass",
-            "metadata": {"name": "urgent"}, "value": 1000,
-        });
-        rig.hub().apply(&class.to_string()).await?;
-        rig.member(US).apply(&class.to_string()).await?;
+        let rig = two_nodes().await?;
+        urgent(&rig).await?;
         let elastic = json!({"strategy": "Divide", "divide": {"minCount": 1}, "disruption": {"minRuntime": "0s"}});
         let case = Case::on(&rig, "elastic", elastic).await?;
         let mut serve = case.deployment("serve", 4);
@@ -158,8 +142,8 @@ fn elastic_work_shrinks_for_higher_priority_and_grows_again() {
 #[test]
 fn short_work_runs_before_the_promised_start_of_an_older_one_and_long_work_waits_behind_it() {
     run(async {
-        let rig = rig().await?;
-        queue(&rig, "line", json!({"order": "Age"})).await?;
+        let rig = two_nodes().await?;
+        queue(rig.hub(), "line", json!({"order": "Age"})).await?;
         let case = Case::on(
             &rig,
             "backfill",

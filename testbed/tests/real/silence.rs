@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use testbed::rig::{Admin, Rig, RigTarget, eventually};
 use tokio::time::sleep;
 
-use crate::case::{Case, DEPLOYMENT, env_from, own, quick, run};
+use crate::case::{Case, DEPLOYMENT, calm, env_from, own, run};
 
 /// resourceVersion of every object of every kind, but for heartbeats: Leases, the nodes of kwok, and Events.
 async fn versions(admin: &Admin) -> Result<BTreeMap<String, String>> {
@@ -73,7 +73,7 @@ async fn settled(
 fn idle_means_silent_and_a_restart_with_everything_in_place_writes_nothing() {
     run(async {
         let targets = vec![RigTarget::new("one", "member1", &[])];
-        let rig = own(quick(targets, 1)).await?;
+        let rig = own(calm(targets, 1)).await?;
         let case = Case::on(&rig, "silence", json!({})).await?;
         case.apply(case.config_map("settings", "x")).await?;
         let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "key", "namespace": case.namespace}, "stringData": {"key": "v"}});
@@ -175,7 +175,7 @@ fn a_thousand_in_a_burst_all_arrive() {
             RigTarget::new("one", "member1", &[]),
             RigTarget::new("two", "member2", &[]),
         ];
-        let rig = own(quick(targets, 2)).await?;
+        let rig = own(calm(targets, 2)).await?;
         let case = Case::on(
             &rig,
             "burst",

@@ -10,7 +10,7 @@ use testbed::fleet::FleetSpec;
 use testbed::nodes::Description;
 use testbed::rig::{Rig, RigTarget, eventually};
 
-use crate::case::{Case, EU, JOB, own, quick, run};
+use crate::case::{Case, EU, JOB, calm, own, run};
 
 /// One target: rack r1 with three nodes of eight GPUs, rack r2 with one.
 fn description() -> Result<Description> {
@@ -19,7 +19,7 @@ fn description() -> Result<Description> {
 
 async fn rig() -> Result<Arc<Rig>> {
     let targets = vec![RigTarget::new(EU, "member1", &["region=eu"])];
-    let mut spec = quick(targets, 1);
+    let mut spec = calm(targets, 1);
     spec.fleet = FleetSpec::with_nodes(1, &description()?);
     own(spec).await
 }

@@ -2,27 +2,26 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, ensure};
 use placement_api::api_type::{ObjectKey, known};
 use placement_api::kinds::api;
 use serde_json::json;
 use testbed::cluster::Component;
 use testbed::rig::{Rig, RigTarget, eventually};
 
-use crate::case::{Case, DEPLOYMENT, JOB, own, quick, run};
+use crate::case::{Case, DEPLOYMENT, JOB, calm, own, quick, run};
 
-async fn two_targets() -> Result<Arc<Rig>> {
-    let targets = vec![
+fn two_targets() -> Vec<RigTarget> {
+    vec![
         RigTarget::new("one", "member1", &["region=eu"]),
         RigTarget::new("two", "member2", &["region=us"]),
-    ];
-    own(quick(targets, 2)).await
+    ]
 }
 
 #[test]
 fn cordon_moves_nothing_drain_moves_what_has_a_refuge_and_names_the_rest() {
     run(async {
-        let rig = two_targets().await?;
+        let rig = own(calm(two_targets(), 2)).await?;
         let case = Case::on(&rig, "drain", json!({})).await?;
         // The demo's nodes: 32 GPUs in one, 16 in two. A gang of 24 has no refuge in two.
         case.apply(case.job("large", 3, 8, "30m")).await?;
@@ -105,7 +104,7 @@ fn cordon_moves_nothing_drain_moves_what_has_a_refuge_and_names_the_rest() {
 #[test]
 fn a_workload_that_waits_starts_when_a_target_is_added() {
     run(async {
-        let mut spec = quick(
+        let mut spec = calm(
             vec![
                 RigTarget::new("one", "member3", &["region=us"]),
                 RigTarget::new("two", "member2", &["region=us"]),
@@ -140,7 +139,7 @@ fn a_workload_that_waits_starts_when_a_target_is_added() {
 #[test]
 fn a_lost_member_overlap_moves_never_waits_and_the_returning_one_cleans_up() {
     run(async {
-        let rig = two_targets().await?;
+        let rig = own(quick(two_targets(), 2)).await?;
         let case = Case::on(&rig, "lost", json!({"failover": {"mode": "Overlap", "after": "1s"}, "resources": [{"group": "apps", "kind": "Deployment"}]})).await?;
         case.place("t-lost-jobs", json!({"resources": [{"group": "batch", "kind": "Job"}], "locations": [{"name": "lost-eu"}]})).await?;
         rig.hub()
@@ -219,7 +218,7 @@ fn a_lost_member_overlap_moves_never_waits_and_the_returning_one_cleans_up() {
 #[test]
 fn a_target_that_is_removed_leaves_what_runs() {
     run(async {
-        let rig = two_targets().await?;
+        let rig = own(calm(two_targets(), 2)).await?;
         let case = Case::on(&rig, "remove", json!({"failover": {"mode": "Never"}})).await?;
         case.apply(case.job("train", 3, 8, "30m")).await?;
         case.on_member("one", JOB, "train", "it runs", |j| {
