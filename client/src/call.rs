@@ -111,13 +111,16 @@ pub(crate) async fn execute(connection: &Connection, call: &Call) -> Result<Byte
 
 async fn attempt(connection: &Connection, call: &Call) -> Result<Bytes, ApiError> {
     let request = call.request()?;
-    let _place = connection.place().await;
+    let mut place = connection.place().await;
     let metrics = connection.metrics();
     let _in_flight = metrics.begin(call.is_write());
     let begun = Instant::now();
     let mut code = None;
     let outcome = exchange(connection, call, request, &mut code).await;
     metrics.end(call.verb, &call.resource, code, begun.elapsed());
+    if let Some(place) = place.as_mut().filter(|_| code.is_some()) {
+        place.answered();
+    }
     outcome
 }
 

@@ -16,7 +16,7 @@ pub struct ConnectOptions {
     pub deadline: Duration,
     /// What the server's log shows. The part before a `/` is the field manager of writes that name none.
     pub user_agent: String,
-    /// Calls that may be under way at once; further ones wait. Watches do not count.
+    /// Calls that may be under way at once, fewer while the server is slow; further ones wait. Watches do not count.
     pub max_in_flight: usize,
 }
 

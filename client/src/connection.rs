@@ -13,7 +13,6 @@ use prometheus_client::registry::Registry;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::call::{Call, JSON, execute};
 use crate::connect::ConnectOptions;
@@ -21,6 +20,7 @@ use crate::delete::{DeleteOptions, DeletePreconditions, Deleted, Propagation};
 use crate::error::{ApiError, Class};
 use crate::metrics::Metrics;
 use crate::path::{self, Query};
+use crate::places::{Place, Places};
 use crate::transport::Transport;
 
 /// Objects in one page of a list: large enough to be quick, small enough for an answer within the deadline.
@@ -41,7 +41,7 @@ pub struct Connection {
 struct Shared {
     transport: Transport,
     server: String,
-    places: Semaphore,
+    places: Places,
     metrics: Metrics,
     /// Until the server refuses them: see `watch`.
     streaming_lists: AtomicBool,
@@ -53,7 +53,7 @@ impl Connection {
             shared: Arc::new(Shared {
                 transport,
                 server,
-                places: Semaphore::new(options.max_in_flight.max(1)),
+                places: Places::new(options.max_in_flight),
                 metrics: Metrics::new(),
                 streaming_lists: AtomicBool::new(true),
             }),
@@ -406,12 +406,11 @@ impl Connection {
     }
 
     /// Waits for a place among the calls under way; urgent calls go without.
-    pub(crate) async fn place(&self) -> Option<SemaphorePermit<'_>> {
+    pub(crate) async fn place(&self) -> Option<Place<'_>> {
         if self.urgent {
             return None;
         }
-        // It is never closed.
-        self.shared.places.acquire().await.ok()
+        Some(self.shared.places.take().await)
     }
 
     pub(crate) fn streaming_lists(&self) -> bool {

@@ -21,6 +21,7 @@ mod metrics;
 #[cfg(test)]
 mod mock;
 mod path;
+mod places;
 mod proxy;
 #[cfg(test)]
 mod tests;
