@@ -251,7 +251,8 @@ impl Held {
                     self.lease = lease;
                     self.spec = spec;
                     self.until.send_replace(sent + self.candidate.patience());
-                    wait = every;
+                    // A slow answer has used up the pause.
+                    wait = every.saturating_sub(sent.elapsed());
                 }
                 Err(error) if error.is_conflict() || error.class() == Class::NotFound => {
                     if !self.read_back().await {
