@@ -24,4 +24,5 @@ pub mod policy;
 pub mod queue;
 pub mod slice;
 pub mod status;
+pub mod surplus;
 pub mod upgrade;

@@ -12,6 +12,8 @@ use placement_api::toleration::Toleration;
 use serde::Deserialize as _;
 use serde_json::Value;
 
+use super::surplus::DELETION_COST;
+
 /// A message that goes up; longer ones are cut.
 const MESSAGE: usize = 1024;
 /// Failing pods that go up.
@@ -46,6 +48,8 @@ pub struct Pod {
     pub deleting: bool,
     /// Our gate holds it.
     pub gated: bool,
+    /// What its ReplicaSet goes by when it has one too many; empty: nothing is said. `None`: no ReplicaSet keeps it.
+    pub deletion_cost: Option<String>,
     /// What it tolerates; read only of gated pods.
     pub tolerations: Vec<Toleration>,
     /// Ready.
@@ -94,6 +98,15 @@ impl Pod {
                 .unwrap_or_default()
                 .clone_into(&mut pod.pod_set);
             pod.given = object.annotation(NODE_ANNOTATION).map(str::to_owned);
+            pod.deletion_cost = object
+                .controller()
+                .filter(|owner| owner.kind == "ReplicaSet")
+                .map(|_| {
+                    object
+                        .annotation(DELETION_COST)
+                        .unwrap_or_default()
+                        .to_owned()
+                });
             pod.index = object
                 .annotation("batch.kubernetes.io/job-completion-index")
                 .and_then(|i| i.parse().ok());

@@ -36,6 +36,8 @@ pub enum Event {
     Done(String, Box<Outcome>),
     /// Gated pods of an assignment were released.
     Released(String, Box<Released>),
+    /// Pods of an assignment were marked that go first.
+    Marked(String, Box<Released>),
     /// A status was written; the Assignment as it now stands, or `None` where it is gone.
     Reported(String, Box<Result<Option<RawObject>, ApiError>>),
     /// The inventory was written.

@@ -99,6 +99,7 @@ impl Engine {
             }
             Event::Done(name, outcome) => self.done(&name, *outcome),
             Event::Released(name, released) => self.released(&name, *released),
+            Event::Marked(name, marked) => self.marked(&name, *marked),
             Event::Reported(name, answer) => self.reported(&name, *answer),
             Event::Counted(answer) => {
                 self.stock.writing = false;

@@ -13,13 +13,14 @@ use super::metrics::{FailureLabels, StepLabels};
 use super::order::Order;
 use super::probe::replica_failure;
 use super::progress::Counts;
-use super::release::{Lift, Released, release};
+use super::release::{Lift, Released, Turn, mark, release};
 use super::state::Wanted;
 use crate::decide::diff::{Decision, Input, Seen, Step, Why, decide};
 use crate::decide::gate;
 use crate::decide::object_id::ObjectId;
 use crate::decide::pod::Pod;
 use crate::decide::status::Reading;
+use crate::decide::surplus;
 use crate::interpret;
 
 /// Milliseconds before gates that could not be lifted are tried again.
@@ -100,6 +101,9 @@ impl Engine {
                 .get(name)
                 .map_or(0, |progress| progress.not_before);
             if now >= not_before {
+                if self.mark(name, &order, &decision.steps) {
+                    return false;
+                }
                 self.start(name, &order, decision.steps, wanted, policy.pod_security);
                 return true;
             }
@@ -371,14 +375,66 @@ impl Engine {
         });
     }
 
-    /// Takes in which pods were released.
-    pub(super) fn released(&mut self, name: &str, released: Released) {
+    /// Marks pods that go first before fewer are asked for. True: that is under way, and the steps wait for it.
+    fn mark(&mut self, name: &str, order: &Order, steps: &[Step]) -> bool {
+        let progress = self.progress.entry(name.to_owned()).or_default();
+        if progress.marking {
+            return true;
+        }
+        if progress.marked == order.generation
+            || order.spec.state != AssignmentState::Active
+            || !self.state.pods.is_synced()
+            || !steps.iter().any(|step| matches!(step, Step::Apply(_)))
+        {
+            return false;
+        }
+        let pods = self.state.pods(name);
+        let turn = |mark: surplus::Mark| {
+            let pod = pods[mark.pod];
+            Turn {
+                key: ObjectKey::new(&pod.namespace, &pod.name),
+                uid: pod.uid.clone(),
+                first: mark.first,
+            }
+        };
+        let turns: Vec<Turn> = surplus::marks(&order.spec.nodes, &pods)
+            .into_iter()
+            .map(turn)
+            .collect();
+        progress.marked = order.generation;
+        if turns.is_empty() {
+            return false;
+        }
+        progress.marking = true;
+        let (member, name) = (self.fixed.member.clone(), name.to_owned());
+        self.spawn(async move { Event::Marked(name, Box::new(mark(&member, turns).await)) });
+        true
+    }
+
+    /// Takes in which pods were marked; what failed is a disruption more, and no reason to keep the place.
+    pub(super) fn marked(&mut self, name: &str, marked: Released) {
+        self.put_pods(&marked);
+        if let Some(progress) = self.progress.get_mut(name) {
+            progress.marking = false;
+        }
+        if let Some(failure) = marked.failure {
+            tracing::warn!(assignment = %name, %failure, "a pod was not marked, another one may go");
+        }
+        self.queue.push(name);
+    }
+
+    fn put_pods(&mut self, released: &Released) {
         for pod in &released.pods {
             self.state.put_pod(pod);
         }
         for key in &released.gone {
             self.state.pods.remove(key);
         }
+    }
+
+    /// Takes in which pods were released.
+    pub(super) fn released(&mut self, name: &str, released: Released) {
+        self.put_pods(&released);
         if let Some(progress) = self.progress.get_mut(name) {
             progress.releasing = false;
         }

@@ -48,6 +48,10 @@ pub struct Progress {
     pub removing_since: Option<u64>,
     /// Pods are being released.
     pub releasing: bool,
+    /// Pods are being marked that go first.
+    pub marking: bool,
+    /// Generation of the order before which pods were marked; that it failed does not hold up the order.
+    pub marked: i64,
     /// Pods that it had when it was healthy once.
     pub healthy_pods: Option<i64>,
     /// Pods stay gated because their node takes nothing now.

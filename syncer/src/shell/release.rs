@@ -1,4 +1,4 @@
-//! Lifts the gates of pods: one patch each, after a live look.
+//! Lifts the gates of pods: one patch each, after a live look. And marks those that go first when their workload shrinks.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use placement_api::names::{GATE, SYNCER_MANAGER};
 use placement_api::raw::RawObject;
 use serde_json::Value;
 
-use crate::decide::gate::patch;
+use crate::decide::{gate, surplus};
 
 /// One pod to release.
 pub struct Lift {
@@ -57,7 +57,7 @@ pub async fn release(
             released.pods.extend(RawObject::from_value(&live));
             continue;
         }
-        let operations = patch(
+        let operations = gate::patch(
             &live,
             lift.hostname.as_deref(),
             lift.node.as_deref(),
@@ -74,4 +74,33 @@ pub async fn release(
         }
     }
     released
+}
+
+/// A pod that goes first from now on, or does so no more.
+pub struct Turn {
+    /// The pod.
+    pub key: ObjectKey,
+    /// Its UID.
+    pub uid: String,
+    /// It goes first.
+    pub first: bool,
+}
+
+/// Marks the pods.
+pub async fn mark(member: &Connection, turns: Vec<Turn>) -> Released {
+    let mut marked = Released::default();
+    for turn in turns {
+        let operations = surplus::patch(&turn.uid, turn.first);
+        match member
+            .json_patch(&known::POD, &turn.key, None, &operations, SYNCER_MANAGER)
+            .await
+        {
+            Ok(pod) => marked.pods.push(pod),
+            Err(error) if error.is_not_found() => marked.gone.push(turn.key),
+            Err(error) => {
+                marked.failure.get_or_insert(error.to_string());
+            }
+        }
+    }
+    marked
 }
