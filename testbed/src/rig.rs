@@ -23,7 +23,7 @@ use crate::process::{Process, ProcessSpec, child_exec};
 /// How long anything may take before it is held for broken. It says nothing of how fast things are, benches do: a shared machine may be
 /// ten times slower for minutes.
 pub const PATIENCE: Duration = Duration::from_mins(5);
-/// Between two looks at a condition.
+/// Between two looks at a condition, unless a look takes longer than a quarter of it: then longer, so that looking is no load.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// What to start.
@@ -483,6 +483,7 @@ impl Admin {
     ) -> Result<Option<Value>> {
         let deadline = Instant::now() + PATIENCE;
         loop {
+            let begun = Instant::now();
             let seen = self.get(api, key).await;
             if let Ok(object) = &seen
                 && holds(object.as_ref())
@@ -501,7 +502,7 @@ impl Admin {
                     api.kind
                 );
             }
-            sleep(LOOK).await;
+            sleep(pause(begun)).await;
         }
     }
 
@@ -532,12 +533,18 @@ where
 {
     let deadline = Instant::now() + PATIENCE;
     loop {
+        let begun = Instant::now();
         match look().await {
             Ok(found) => return Ok(found),
             Err(error) if Instant::now() > deadline => {
                 return Err(error.context(format!("waited {} s for: {what}", PATIENCE.as_secs())));
             }
-            Err(_) => sleep(LOOK).await,
+            Err(_) => sleep(pause(begun)).await,
         }
     }
+}
+
+/// After a look that began then.
+fn pause(begun: Instant) -> Duration {
+    LOOK.max(4 * begun.elapsed())
 }
