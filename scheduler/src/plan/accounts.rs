@@ -1,6 +1,6 @@
 //! What every workload uses and wants, on the account of its queue.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use placement_api::devices::PARTS;
 
@@ -16,6 +16,8 @@ use crate::shares::{
 pub(super) struct Accounts {
     pub(super) shares: Shares,
     entries: BTreeMap<WorkloadId, Entry>,
+    /// Those who may be evicted, under their queue and all above it, by when their minimum run time ends.
+    evictable: BTreeMap<QueueId, BTreeSet<(i64, WorkloadId)>>,
     /// The shape of the fleet that the capacity was counted for.
     counted: Option<u64>,
     /// A node of each kind of devices, as of then.
@@ -29,6 +31,8 @@ struct Entry {
     /// What it uses, and whether that may be taken away.
     uses: Ask,
     preemptible: bool,
+    /// When its minimum run time ends at the earliest; `None`: it may not be evicted, or uses nothing.
+    evictable_ms: Option<i64>,
     /// It gives way: what it uses is not counted any more.
     gone: bool,
     /// What it wants beside that.
@@ -46,9 +50,11 @@ impl Accounts {
             leave(&mut self.shares, entry);
         }
         self.shares.set_tree(tree);
+        self.evictable.clear();
         for (id, entry) in &mut self.entries {
             entry.queue = self.shares.tree().home(&names(id).unwrap_or_default());
             enter(&mut self.shares, entry);
+            list(&mut self.evictable, &self.shares, id, entry);
         }
     }
 
@@ -68,8 +74,16 @@ impl Accounts {
         self.counted = None;
     }
 
-    /// Takes in what a workload has and wants. `hopeless`: nothing in the fleet could ever hold what it wants.
-    pub(super) fn record(&mut self, fleet: &mut Fleet, request: &Request, hopeless: bool) {
+    /// Takes in what a workload has and wants at this time. `hopeless`: nothing in the fleet could ever hold what it wants.
+    pub(super) fn record(
+        &mut self,
+        fleet: &mut Fleet,
+        request: &Request,
+        hopeless: bool,
+        now_ms: i64,
+    ) {
+        let before = self.entries.get(&request.id);
+        let known_ms = before.and_then(|entry| entry.evictable_ms);
         self.forget(&request.id);
         if request.finished || request.pod_sets.is_empty() {
             return;
@@ -82,14 +96,28 @@ impl Accounts {
             .then(|| ask(fleet, &self.kinds, request, &rest, &mut self.shares))
             .map(|waits| waits.plus(&lost))
             .or_else(|| (!lost.is_empty()).then_some(lost));
+        let evictable_ms = (request.preemptible && !uses.is_empty()).then(|| {
+            // What is not reported as started has not started before it was decided.
+            let ends = request
+                .current
+                .iter()
+                .filter(|part| !part.evicting)
+                .map(|part| match part.started_ms {
+                    Some(started) => started.saturating_add(request.min_runtime_ms),
+                    None => known_ms.unwrap_or(now_ms.saturating_add(request.min_runtime_ms)),
+                });
+            ends.max().unwrap_or(now_ms)
+        });
         let entry = Entry {
             queue,
             uses,
             preemptible: request.preemptible,
+            evictable_ms,
             gone: false,
             waits,
         };
         enter(&mut self.shares, &entry);
+        list(&mut self.evictable, &self.shares, &request.id, &entry);
         self.entries.insert(request.id.clone(), entry);
     }
 
@@ -97,7 +125,37 @@ impl Accounts {
     pub(super) fn forget(&mut self, id: &WorkloadId) {
         if let Some(entry) = self.entries.remove(id) {
             leave(&mut self.shares, &entry);
+            if let Some(at) = entry.evictable_ms {
+                let one = (at, id.clone());
+                for queue in self.shares.tree().path(entry.queue) {
+                    if let Some(listed) = self.evictable.get_mut(&queue) {
+                        listed.remove(&one);
+                    }
+                }
+            }
         }
+    }
+
+    /// Whether the limits of its queue, and of all above, would let a workload start what it lacks.
+    pub(super) fn fits_limits(&self, id: &WorkloadId) -> bool {
+        self.entries.get(id).is_none_or(|entry| {
+            let waits = entry.waits.as_ref();
+            waits.is_none_or(|waits| self.shares.fits_limits(entry.queue, waits))
+        })
+    }
+
+    /// Whether a workload is below what its queue is entitled to.
+    pub(super) fn is_below(&self, id: &WorkloadId) -> bool {
+        self.entries.get(id).is_some_and(|entry| {
+            let waits = entry.waits.as_ref();
+            waits.is_some_and(|waits| self.shares.is_below(entry.queue, waits))
+        })
+    }
+
+    /// Whether anybody in a queue or below it may be evicted by now, as far as minimum run times go.
+    pub(super) fn is_anybody_evictable(&self, queue: QueueId, now_ms: i64) -> bool {
+        let first = self.evictable.get(&queue).and_then(BTreeSet::first);
+        first.is_some_and(|(from_ms, _)| *from_ms <= now_ms)
     }
 
     /// Whether what a workload lacks may start, and how strong the claim is.
@@ -201,6 +259,20 @@ fn enter(shares: &mut Shares, entry: &Entry) {
     shares.charge(entry.queue, &entry.uses, entry.preemptible);
     if let Some(waits) = &entry.waits {
         shares.wait(entry.queue, waits);
+    }
+}
+
+fn list(
+    evictable: &mut BTreeMap<QueueId, BTreeSet<(i64, WorkloadId)>>,
+    shares: &Shares,
+    id: &WorkloadId,
+    entry: &Entry,
+) {
+    if let Some(at) = entry.evictable_ms {
+        for queue in shares.tree().path(entry.queue) {
+            let listed = evictable.entry(queue).or_default();
+            listed.insert((at, id.clone()));
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use super::order::Turn;
 use super::orders::Orders;
 use super::swap::{self, Swapped};
 use super::verdicts::Verdicts;
-use super::wake::Waiting;
+use super::wake::{Refused, Waiting};
 use super::{
     Change, Decision, Dimension, Outcome, Policy, Report, Request, draft, give_way, reserve,
     write_out,
@@ -40,6 +40,8 @@ pub struct Planner {
     kept: Kept,
     defrag: Defrag,
     history: History,
+    /// Time of the last cycle.
+    now_ms: i64,
 }
 
 /// Who waits, by queue: in its own order inside a queue, by priority, turn, age and id; between queues the strongest claim decides.
@@ -96,6 +98,7 @@ impl Planner {
         requests: &[Request],
         now_ms: i64,
     ) -> (Vec<Decision>, Report) {
+        self.now_ms = now_ms;
         let mut report = Report {
             freed: self.ahead.take_freed(),
             ..Report::default()
@@ -105,7 +108,7 @@ impl Planner {
         for request in requests {
             let needs = self.ask(fleet, request);
             report.freed.merge(reserve::adopt(fleet, &needs));
-            self.accounts.record(fleet, request, false);
+            self.accounts.record(fleet, request, false, now_ms);
             self.orders
                 .ask(request, self.accounts.queue(request), now_ms);
             self.kept.ask(request);
@@ -150,7 +153,9 @@ impl Planner {
     pub fn adopt(&mut self, fleet: &mut Fleet, request: &Request) {
         let needs = self.ask(fleet, request);
         reserve::adopt(fleet, &needs);
-        self.accounts.record(fleet, request, false);
+        // It may have started before anybody knew of it.
+        self.accounts
+            .record(fleet, request, false, request.submitted_ms);
         let queue = self.accounts.queue(request);
         self.orders.ask(request, queue, request.submitted_ms);
         self.kept.ask(request);
@@ -168,7 +173,28 @@ impl Planner {
 
     /// Those whom an event may help, of equal ones the first: the others follow by themselves while there is room. (Who has a part on one of `event.targets` must be planned too; the caller knows them.)
     pub fn wake(&self, event: &Event) -> BTreeSet<WorkloadId> {
-        self.waiting.wake(event)
+        self.waiting
+            .wake_if(event, |refused, id| self.may_pass(refused, id))
+    }
+
+    /// Whether a limit that refused a workload may not do so now: there is room under it, or somebody may be asked to make some.
+    fn may_pass(&self, refused: &Refused, id: &WorkloadId) -> bool {
+        if self.accounts.fits_limits(id) {
+            return true;
+        }
+        let Some(booked) = self.book.get(id) else {
+            return true;
+        };
+        let request = &booked.request;
+        let has_ground = self.book.runs_below(&request.queue, request.priority)
+            || self.orders.slices(id)
+            || self.accounts.is_below(id);
+        // Who was told a time is planned again then.
+        has_ground
+            && (refused.timed.as_ref() != Some(id)
+                || self
+                    .accounts
+                    .is_anybody_evictable(refused.queue, self.now_ms))
     }
 
     /// When a workload that waits was promised to start, ms since 1970. It starts no later, unless its promise yields to a stronger claim, and
@@ -221,12 +247,36 @@ impl Planner {
             let decided = |id: &WorkloadId| cycle.decisions.get(id);
             let found = decided(&request.id).is_some_and(|made| !made.parts.is_empty());
             if let Some(next) = next.filter(|next| found && decided(next).is_none())
+                && !self.is_refused(&next)
                 && let Some(booked) = self.book.get(&next).filter(|one| !runs(&one.request))
             {
                 // Who is like it may have room too.
                 self.line_up(&mut lines, Cow::Owned(booked.request.clone()));
             }
         }
+    }
+
+    /// Whether a limit refuses a workload, and nobody may be asked to make room under it; its line is told.
+    fn is_refused(&mut self, id: &WorkloadId) -> bool {
+        if self.accounts.fits_limits(id) {
+            return false;
+        }
+        let Some(Err(refusal)) = self
+            .book
+            .get(id)
+            .map(|one| self.accounts.may_start(&one.request))
+        else {
+            return false;
+        };
+        let refused = Refused {
+            queue: refusal.queue,
+            timed: None,
+        };
+        let stays = refusal.reason == Reason::QueueLimit && !self.may_pass(&refused, id);
+        if stays {
+            self.waiting.refuse(id, refused);
+        }
+        stays
     }
 
     /// Puts a request where it belongs in the line of its queue.
@@ -313,6 +363,7 @@ impl Planner {
         let mut evictions = swapped
             .as_ref()
             .map_or_else(Vec::new, |swapped| swapped.evictions.clone());
+        let mut evictable_ms = None;
         let claims = !hub_degraded && give_way::is_claimant(&needs, &draft);
         if claims
             && refusal.is_none()
@@ -329,7 +380,7 @@ impl Planner {
                 sure,
                 now_ms,
             };
-            let moves = match refusal {
+            let moves = match &refusal {
                 None => self.policy.moves_per_hour,
                 Some(_) => 0,
             };
@@ -352,7 +403,10 @@ impl Planner {
                     draft = draft::draft(cycle.fleet, &needs, hub_degraded, now_ms);
                     evictions = found;
                 }
-                Err(later) => draft.wake_ms = draft::earliest(draft.wake_ms, later),
+                Err(later) => {
+                    draft.wake_ms = draft::earliest(draft.wake_ms, later);
+                    evictable_ms = later;
+                }
             }
         }
         if claims && draft.added.is_empty() && refusal.is_none() {
@@ -425,9 +479,19 @@ impl Planner {
                         .insert((victim.id.clone(), leaving.target.clone()));
                 }
             }
-            self.settle(cycle, victim);
+            self.settle(cycle, victim, None);
         }
-        self.settle(cycle, decision);
+        let refused = refusal
+            .filter(|refusal| {
+                refusal.reason == Reason::QueueLimit
+                    && decision.explanation.reason == Some(Reason::QueueLimit)
+                    && decision.parts.is_empty()
+            })
+            .map(|refusal| Refused {
+                queue: refusal.queue,
+                timed: evictable_ms.map(|_| decision.id.clone()),
+            });
+        self.settle(cycle, decision, refused);
     }
 
     /// Replaces lost nodes of what runs, before anybody else takes the room.
@@ -504,7 +568,7 @@ impl Planner {
     }
 
     /// A decision is made.
-    fn settle(&mut self, cycle: &mut Cycle<'_>, mut decision: Decision) {
+    fn settle(&mut self, cycle: &mut Cycle<'_>, mut decision: Decision, refused: Option<Refused>) {
         self.book.decide(&decision);
         let opened = self.kept.settle(cycle.fleet, &self.book, &decision);
         cycle.report.freed.merge(opened);
@@ -514,7 +578,8 @@ impl Planner {
             let alike = booked.request.is_plain()
                 && self.orders.by_age(&decision.id)
                 && !self.ahead.promised(&decision.id);
-            self.waiting.note_in(&booked.request, &decision, alike);
+            self.waiting
+                .note_in(&booked.request, &decision, alike, refused);
             let hopeless = matches!(
                 decision.explanation.reason,
                 Some(Reason::Impossible | Reason::NoDevice | Reason::SelectorMismatch)
@@ -523,6 +588,7 @@ impl Planner {
                 cycle.fleet,
                 &booked.request,
                 hopeless && decision.parts.is_empty(),
+                cycle.now_ms,
             );
         } else {
             self.waiting.forget(&decision.id);

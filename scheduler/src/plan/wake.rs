@@ -10,6 +10,7 @@ use placement_api::kinds::Strategy;
 
 use super::{Decision, Request, Step};
 use crate::fleet::{Event, WorkloadId};
+use crate::shares::QueueId;
 
 /// Index of workloads that want more than they have, by the resources that they lack.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +33,16 @@ struct Line {
     members: BTreeSet<(i64, WorkloadId)>,
     /// What one of them lacked.
     lacks: BTreeSet<String>,
+    refused: Option<Refused>,
+}
+
+/// A limit is in the way, whatever is free.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refused {
+    /// The queue whose limit it is.
+    pub(super) queue: QueueId,
+    /// Who was told when somebody may be asked to give way; it is planned again then.
+    pub(super) timed: Option<WorkloadId>,
 }
 
 /// Queue, priority, and pods by role with what they request.
@@ -45,11 +56,17 @@ impl Waiting {
 
     /// Takes in a decision: who is content leaves the index. Others like it are served before or after it by their age.
     pub fn note(&mut self, request: &Request, decision: &Decision) {
-        self.note_in(request, decision, request.is_plain());
+        self.note_in(request, decision, request.is_plain(), None);
     }
 
-    /// The same; `alike`: whether it stands in a line with others.
-    pub(super) fn note_in(&mut self, request: &Request, decision: &Decision, alike: bool) {
+    /// The same; `alike`: whether it stands in a line with others; `refused`: what keeps it and its like from starting anywhere.
+    pub(super) fn note_in(
+        &mut self,
+        request: &Request,
+        decision: &Decision,
+        alike: bool,
+        refused: Option<Refused>,
+    ) {
         let stuck = decision.leaving.iter().any(|one| one.step == Step::Stuck);
         let wants_more = decision.explanation.reason.is_some()
             || stuck
@@ -70,6 +87,7 @@ impl Waiting {
             self.forget(&decision.id);
             self.join(&decision.id, request.submitted_ms, asks)
         });
+        self.lines[line].refused = refused;
         for resource in &decision.lacks {
             if self.lines[line].lacks.insert(resource.clone()) {
                 self.by_resource
@@ -109,6 +127,15 @@ impl Waiting {
     /// Those whom an event may help, of equal ones the first. (Who has a part on one of `event.targets` must be planned too; the caller
     /// knows them.)
     pub fn wake(&self, event: &Event) -> BTreeSet<WorkloadId> {
+        self.wake_if(event, |_, _| true)
+    }
+
+    /// The same; whom a limit refuses only where `helps` says that it may be otherwise by now.
+    pub(super) fn wake_if(
+        &self,
+        event: &Event,
+        helps: impl Fn(&Refused, &WorkloadId) -> bool,
+    ) -> BTreeSet<WorkloadId> {
         if event.all || !event.targets.is_empty() {
             return self.places.keys().cloned().collect();
         }
@@ -116,11 +143,24 @@ impl Waiting {
             .freed
             .iter()
             .filter_map(|resource| self.by_resource.get(resource));
+        let mut seen = BTreeSet::new();
         lines
             .flatten()
-            .filter_map(|line| self.lines[*line].members.first())
-            .map(|(_, id)| id.clone())
+            .filter(|line| seen.insert(**line))
+            .filter_map(|line| {
+                let line = &self.lines[*line];
+                let (_, id) = line.members.first()?;
+                let woken = line.refused.as_ref().is_none_or(|by| helps(by, id));
+                woken.then(|| id.clone())
+            })
             .collect()
+    }
+
+    /// A limit refuses a workload and those in its line, as it did before one of them has started.
+    pub(super) fn refuse(&mut self, id: &WorkloadId, refused: Refused) {
+        if let Some((line, _)) = self.places.get(id) {
+            self.lines[*line].refused = Some(refused);
+        }
     }
 
     /// Who is next in the line of a workload that has just found its place.

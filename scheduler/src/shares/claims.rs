@@ -77,6 +77,16 @@ impl Shares {
         self.standing(queue, ask) < Standing::Borrows
     }
 
+    /// Whether the claim would break no limit, of the queue or of one above.
+    pub fn fits_limits(&self, queue: QueueId, ask: &Ask) -> bool {
+        self.tree.path(queue).all(|one| {
+            let (used, limit) = (self.used.row(one.0), self.terms.limit.row(one.0));
+            ask.0
+                .iter()
+                .all(|(dim, amount)| used[*dim] + amount <= limit[*dim])
+        })
+    }
+
     /// The limit, of the queue or of one above, that the claim would break. Devices of a product are compared where the claim
     /// names it; see [`Self::limit_left`] for the others.
     pub fn beyond_limit(&self, queue: QueueId, ask: &Ask) -> Option<Refusal> {
