@@ -158,6 +158,16 @@ impl Accounts {
         first.is_some_and(|(from_ms, _)| *from_ms <= now_ms)
     }
 
+    /// How strong a claim what a workload lacks is; `None`: it may not start, and [`Self::may_start`] says why.
+    pub(super) fn claim(&self, request: &Request) -> Option<Standing> {
+        let entry = self.entries.get(&request.id);
+        let none = Ask::default();
+        let asks = entry.and_then(|entry| entry.waits.as_ref());
+        let queue = self.queue(request);
+        self.shares
+            .claim(queue, asks.unwrap_or(&none), request.preemptible)
+    }
+
     /// Whether what a workload lacks may start, and how strong the claim is.
     pub(super) fn may_start(&mut self, request: &Request) -> Result<Standing, Refusal> {
         let ask = self.asks(request);

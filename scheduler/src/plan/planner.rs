@@ -243,7 +243,11 @@ impl Planner {
             }
             let Some((_, request)) = head else { continue };
             let next = self.waiting.next(&request.id).cloned();
-            self.plan_one(cycle, &request, claim.err());
+            let refusal = match claim {
+                Some(_) => None,
+                None => self.accounts.may_start(&request).err(),
+            };
+            self.plan_one(cycle, &request, refusal);
             let decided = |id: &WorkloadId| cycle.decisions.get(id);
             let found = decided(&request.id).is_some_and(|made| !made.parts.is_empty());
             if let Some(next) = next.filter(|next| found && decided(next).is_none())
@@ -291,24 +295,24 @@ impl Planner {
         line.entry(place).or_insert(request);
     }
 
-    /// The queue whose head goes next; heads that may not start go last.
-    fn strongest(&mut self, lines: &Lines<'_>) -> Option<(QueueId, Result<Standing, Refusal>)> {
-        let mut best: Option<(QueueId, Result<Standing, Refusal>)> = None;
+    /// The queue whose head goes next, and how strong its claim is; heads that may not start go last.
+    fn strongest(&self, lines: &Lines<'_>) -> Option<(QueueId, Option<Standing>)> {
+        let mut best: Option<(QueueId, Option<Standing>)> = None;
         for (queue, line) in lines {
             let Some((_, head)) = line.first_key_value() else {
                 continue;
             };
-            let claim = self.accounts.may_start(head);
+            let claim = self.accounts.claim(head);
             let better = match (&best, &claim) {
-                (None, _) | (Some((_, Err(_))), Ok(_)) => true,
-                (Some((other, Ok(standing))), Ok(mine)) => {
+                (None, _) | (Some((_, None)), Some(_)) => true,
+                (Some((other, Some(standing))), Some(mine)) => {
                     let order = self
                         .accounts
                         .shares
                         .compare(*queue, *mine, *other, *standing);
                     order == Ordering::Less
                 }
-                (Some(_), Err(_)) => false,
+                (Some(_), None) => false,
             };
             if better {
                 best = Some((*queue, claim));

@@ -53,6 +53,14 @@ impl Shares {
         Ok(standing)
     }
 
+    /// The same without the words: `None` where it may not start.
+    pub fn claim(&self, queue: QueueId, ask: &Ask, preemptible: bool) -> Option<Standing> {
+        if !self.fits_limits(queue, ask) {
+            return None;
+        }
+        self.may_start(queue, ask, preemptible).ok()
+    }
+
     /// How strong a claim is. Limits are not looked at. As of the last [`Self::divide`].
     pub fn standing(&self, queue: QueueId, ask: &Ask) -> Standing {
         let used = self.line_used.row(queue.0);

@@ -368,14 +368,7 @@ fn deleted_on_the_hub_is_gone_on_the_member_and_then_the_workload() {
             pods.len()
         );
         let assignment = ObjectKey::new(names::target_namespace(home), &name);
-        ensure!(
-            case.hub()
-                .get(&api::ASSIGNMENTS, &assignment)
-                .await?
-                .is_none(),
-            "the Assignment is left"
-        );
-        Ok(())
+        case.hub().gone(&api::ASSIGNMENTS, &assignment).await
     });
 }
 
