@@ -231,6 +231,14 @@ impl Accounts {
         self.shares.tree().ids().nth(1).is_some()
     }
 
+    /// The child of the root that a queue is or stands below; the root for its own line.
+    pub(super) fn branch(&self, queue: QueueId) -> QueueId {
+        let path = self.shares.tree().path(queue);
+        path.take_while(|one| *one != QueueTree::ROOT)
+            .last()
+            .unwrap_or(QueueTree::ROOT)
+    }
+
     /// The queue of a workload.
     pub(super) fn queue(&self, request: &Request) -> QueueId {
         self.shares.tree().home(&request.queue)

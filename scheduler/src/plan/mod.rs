@@ -36,6 +36,7 @@ mod pick;
 mod planner;
 mod policy;
 pub mod promise;
+mod race;
 mod request;
 mod reserve;
 mod rooms;

@@ -1,7 +1,7 @@
 //! The planner and what it remembers between two cycles.
 
 use std::borrow::Cow;
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::accounts::Accounts;
@@ -14,6 +14,7 @@ use super::needs::Needs;
 use super::occupancy::Occupancy;
 use super::order::Turn;
 use super::orders::Orders;
+use super::race::{Place, Race};
 use super::swap::{self, Swapped};
 use super::verdicts::Verdicts;
 use super::wake::{Refused, Waiting};
@@ -22,7 +23,7 @@ use super::{
     write_out,
 };
 use crate::fleet::{Event, Fleet, TargetName, WorkloadId};
-use crate::shares::{QueueId, QueueTree, Refusal, Shares, Standing};
+use crate::shares::{QueueTree, Refusal, Shares, Standing};
 use placement_api::reason::Reason;
 
 /// Decides where workloads run. It remembers what everybody has, what the queues are entitled to, and who waits for what; the
@@ -43,10 +44,6 @@ pub struct Planner {
     /// Time of the last cycle.
     now_ms: i64,
 }
-
-/// Who waits, by queue: in its own order inside a queue, by priority, turn, age and id; between queues the strongest claim decides.
-type Lines<'a> = BTreeMap<QueueId, BTreeMap<Place, Cow<'a, Request>>>;
-type Place = (Reverse<i32>, Option<Turn>, i64, WorkloadId);
 
 /// One cycle.
 struct Cycle<'a> {
@@ -229,25 +226,21 @@ impl Planner {
 
     /// Starts what waits: always the head of the queue with the strongest claim.
     fn start(&mut self, cycle: &mut Cycle<'_>, pending: &[&Request]) {
-        let mut lines = Lines::new();
+        let mut race = Race::default();
         for request in pending {
-            self.line_up(&mut lines, Cow::Borrowed(request));
+            race.line_up(&self.accounts, self.place(request), Cow::Borrowed(request));
         }
-        while let Some((queue, claim)) = self.strongest(&lines) {
-            let Some(line) = lines.get_mut(&queue) else {
-                break;
-            };
-            let head = line.pop_first();
-            if line.is_empty() {
-                lines.remove(&queue);
-            }
-            let Some((_, request)) = head else { continue };
+        while let Some((request, claim)) = race.pop(&self.accounts) {
             let next = self.waiting.next(&request.id).cloned();
             let refusal = match claim {
                 Some(_) => None,
                 None => self.accounts.may_start(&request).err(),
             };
+            let others = cycle.decisions.len();
             self.plan_one(cycle, &request, refusal);
+            if cycle.decisions.len() > others + 1 {
+                race.look_again();
+            }
             let decided = |id: &WorkloadId| cycle.decisions.get(id);
             let found = decided(&request.id).is_some_and(|made| !made.parts.is_empty());
             if let Some(next) = next.filter(|next| found && decided(next).is_none())
@@ -255,9 +248,20 @@ impl Planner {
                 && let Some(booked) = self.book.get(&next).filter(|one| !runs(&one.request))
             {
                 // Who is like it may have room too.
-                self.line_up(&mut lines, Cow::Owned(booked.request.clone()));
+                let request = booked.request.clone();
+                race.line_up(&self.accounts, self.place(&request), Cow::Owned(request));
             }
         }
+    }
+
+    /// Where a workload stands in the line of its queue.
+    fn place(&self, request: &Request) -> Place {
+        (
+            Reverse(request.priority),
+            self.orders.turn(&request.id),
+            request.submitted_ms,
+            request.id.clone(),
+        )
     }
 
     /// Whether a limit refuses a workload, and nobody may be asked to make room under it; its line is told.
@@ -281,44 +285,6 @@ impl Planner {
             self.waiting.refuse(id, refused);
         }
         stays
-    }
-
-    /// Puts a request where it belongs in the line of its queue.
-    fn line_up<'a>(&self, lines: &mut Lines<'a>, request: Cow<'a, Request>) {
-        let place = (
-            Reverse(request.priority),
-            self.orders.turn(&request.id),
-            request.submitted_ms,
-            request.id.clone(),
-        );
-        let line = lines.entry(self.accounts.queue(&request)).or_default();
-        line.entry(place).or_insert(request);
-    }
-
-    /// The queue whose head goes next, and how strong its claim is; heads that may not start go last.
-    fn strongest(&self, lines: &Lines<'_>) -> Option<(QueueId, Option<Standing>)> {
-        let mut best: Option<(QueueId, Option<Standing>)> = None;
-        for (queue, line) in lines {
-            let Some((_, head)) = line.first_key_value() else {
-                continue;
-            };
-            let claim = self.accounts.claim(head);
-            let better = match (&best, &claim) {
-                (None, _) | (Some((_, None)), Some(_)) => true,
-                (Some((other, Some(standing))), Some(mine)) => {
-                    let order = self
-                        .accounts
-                        .shares
-                        .compare(*queue, *mine, *other, *standing);
-                    order == Ordering::Less
-                }
-                (Some(_), None) => false,
-            };
-            if better {
-                best = Some((*queue, claim));
-            }
-        }
-        best
     }
 
     fn plan_one(&mut self, cycle: &mut Cycle<'_>, request: &Request, refusal: Option<Refusal>) {
