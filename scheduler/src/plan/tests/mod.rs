@@ -7,6 +7,7 @@ mod fast;
 mod give_way;
 mod kept;
 mod laws;
+mod limits;
 mod oracle;
 mod properties;
 mod situations;
