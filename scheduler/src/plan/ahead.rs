@@ -18,6 +18,9 @@ use super::{Request, eligible};
 use crate::fleet::{Amounts, Event, Fleet, NodeName, TargetName, WorkloadId, is_extended};
 use crate::shares::QueueId;
 
+/// What is placed starts about so much later: images are pulled, what was saved is loaded.
+const STARTS_WITHIN_MS: i64 = 60_000;
+
 /// The promises of all queues.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ahead {
@@ -166,22 +169,7 @@ impl Ahead {
                 ))
             })
             .collect();
-        let mut runners = Vec::new();
-        for (id, room) in holders(fleet, &places) {
-            let Some(booked) = around.book.get(&id) else {
-                continue;
-            };
-            // Who was let in to be gone by now is late if it began late.
-            let end = self.end(around, &booked.request);
-            let said = self.let_in.get(&id).copied();
-            runners.push(Runner {
-                told_end_ms: end.map(|end| said.map_or(end, |said| said.min(end))),
-                preemptible: booked.request.preemptible,
-                priority: booked.request.priority,
-                id,
-                room,
-            });
-        }
+        let runners = self.runners(fleet, around, &places);
         let gone = overrunners(promise, &free, &runners, around.now_ms)?;
         for id in &gone {
             hand_on(fleet, id, true);
@@ -210,6 +198,45 @@ impl Ahead {
             }
         }
         Some(gone.into_iter().map(evict).collect())
+    }
+
+    /// When those who keep a promise that is due from being kept should be gone, the first of them: they began later than was thought.
+    pub(super) fn late_until(
+        &self,
+        fleet: &Fleet,
+        around: Around<'_>,
+        head: &WorkloadId,
+    ) -> Option<i64> {
+        let (promise, _) = self.promises.for_head(head)?;
+        let places: BTreeSet<&Place> = promise.room.keys().collect();
+        let runners = self.runners(fleet, around, &places);
+        let ends = runners.iter().filter_map(|runner| runner.told_end_ms);
+        ends.filter(|end| *end > around.now_ms).min()
+    }
+
+    fn runners(
+        &self,
+        fleet: &Fleet,
+        around: Around<'_>,
+        places: &BTreeSet<&Place>,
+    ) -> Vec<Runner<WorkloadId, Place>> {
+        let mut runners = Vec::new();
+        for (id, room) in holders(fleet, places) {
+            let Some(booked) = around.book.get(&id) else {
+                continue;
+            };
+            // Who was let in to be gone by now is late if it began late.
+            let end = self.end(around, &booked.request);
+            let said = self.let_in.get(&id).copied();
+            runners.push(Runner {
+                told_end_ms: end.map(|end| said.map_or(end, |said| said.min(end))),
+                preemptible: booked.request.preemptible,
+                priority: booked.request.priority,
+                id,
+                room,
+            });
+        }
+        runners
     }
 
     /// A workload has its place now, on these nodes. Promises that it was let through are made anew.
@@ -307,7 +334,7 @@ impl Ahead {
 
     /// When a running workload should end.
     fn end(&self, around: Around<'_>, request: &Request) -> Option<i64> {
-        let started = started(request).unwrap_or(around.now_ms);
+        let started = started(request).unwrap_or(around.now_ms + STARTS_WITHIN_MS);
         Some(
             started
                 .saturating_add(self.told(request)?)

@@ -392,8 +392,13 @@ impl Planner {
                 draft = draft::draft(cycle.fleet, &needs, hub_degraded, now_ms);
                 evictions = found;
             } else if let Some(start) = start {
-                if start > now_ms {
-                    cycle.report.wake_at(&request.id, start);
+                let again = if start > now_ms {
+                    Some(start)
+                } else {
+                    self.ahead.late_until(cycle.fleet, around, &request.id)
+                };
+                if let Some(again) = again {
+                    cycle.report.wake_at(&request.id, again);
                 }
             } else if closed || kept {
                 let opened = draft::draft(cycle.fleet, &needs, hub_degraded, now_ms);
