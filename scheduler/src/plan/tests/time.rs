@@ -117,6 +117,33 @@ fn what_is_behind_a_promise_starts_beside_it_or_ends_in_time() {
 }
 
 #[test]
+fn a_promise_counts_with_a_minute_to_start_and_who_takes_longer_is_waited_for() {
+    let (mut planner, mut fleet) = world(QueueOrder::Age, false);
+    let now = 1000 * HOUR;
+    let mut first = job("first", 0, 8, Some(10 * HOUR));
+    let mut slow = job("slow", 1, 8, Some(HOUR));
+    assert_eq!(ask(&mut planner, &mut fleet, &mut first, now).0, "a 1");
+    let (decisions, _) = planner.plan(&mut fleet, std::slice::from_ref(&slow), now);
+    slow = settled(&slow, &decisions[0]);
+    // Nobody has seen it start yet.
+    let head = job("head", 2, 8, Some(HOUR));
+    planner.plan(&mut fleet, std::slice::from_ref(&head), now);
+    let promised = now + 60_000 + HOUR;
+    assert_eq!(planner.promised_ms(&head.id), Some(promised));
+    // It has pulled its image for ten minutes.
+    let started = now + 10 * 60_000;
+    for part in &mut slow.current {
+        part.started_ms = Some(started);
+    }
+    planner.adopt(&mut fleet, &slow);
+    let (decisions, report) = planner.plan(&mut fleet, std::slice::from_ref(&head), promised);
+    assert!(decisions[0].parts.is_empty(), "it has not overrun");
+    assert_eq!(report.wake_ms.get(&head.id), Some(&(started + HOUR)));
+    let (decisions, _) = planner.plan(&mut fleet, std::slice::from_ref(&head), started + HOUR);
+    assert_eq!(decisions[0].parts.len(), 1, "now it yields");
+}
+
+#[test]
 fn who_overran_yields_when_the_promise_is_due() {
     for (preemptible, priority, yields) in [(true, 0, true), (false, 0, false), (true, 1, false)] {
         let (mut planner, mut fleet) = world(QueueOrder::Age, false);
