@@ -20,6 +20,7 @@ mod placing;
 mod queues;
 mod refusals;
 mod rights;
+mod scoring;
 mod sharing;
 mod silence;
 mod swap;
