@@ -205,3 +205,48 @@ fn without_a_free_node_it_says_so_and_swaps_when_one_appears() {
         Ok(())
     });
 }
+
+#[test]
+fn a_spare_is_kept_for_its_gang_and_taken_when_a_node_is_lost() {
+    run(async {
+        let rig = rig().await?;
+        let case = Case::on(&rig, "swap-spare", in_one_rack()).await?;
+        let mut train = case.job("train", 2, 8, "30m");
+        train["metadata"]["annotations"] = json!({"inhaul.dev/spares": "1"});
+        train["spec"]["backoffLimit"] = json!(6);
+        case.apply(train).await?;
+        let before = seated(&case, "train", 2).await?;
+        // One node is left in the other rack, and one in this: that is the spare.
+        case.apply(case.job("beside", 1, 8, "30m")).await?;
+        seated(&case, "beside", 1).await?;
+        case.apply(case.job("behind", 1, 8, "30m")).await?;
+        let message = case
+            .waits("batch", "Job", "behind", "ReservedForOlder")
+            .await?;
+        ensure!(
+            message.contains("train"),
+            "it does not say for whom: {message}"
+        );
+
+        let lost = before.keys().next().context("no node")?.clone();
+        rig.member(EU)
+            .kubectl(&["taint", "node", &lost, "broken=yes:NoExecute"], "")
+            .await?;
+        let after = eventually("the spare has taken its place", || async {
+            let now = seated(&case, "train", 2).await?;
+            ensure!(!now.contains_key(&lost), "{now:?}");
+            Ok(now)
+        })
+        .await?;
+        let stayed = before
+            .iter()
+            .filter(|seat| after.get(seat.0) == Some(seat.1));
+        ensure!(stayed.count() == 1, "{before:?}, {after:?}");
+        let behind = case.workload("batch", "Job", "behind").await?;
+        ensure!(
+            behind.unwrap_or_default()["status"]["state"] == "Pending",
+            "somebody else has taken the spare"
+        );
+        Ok(())
+    });
+}
