@@ -263,7 +263,13 @@ fn rows_29_to_31_koordinator() {
 #[test]
 fn rows_32_to_43_kueue() {
     // 32 to 34: cq (cpu 2, gpu 5) beside a lender (cpu 8, gpu 5), whose demand is all of its own.
-    for (cpu, gpu, ours) in [(1, 2, None), (3, 7, Some(200)), (3, 3, Some(100))] {
+    // 35: what is asked counts as what is used, so cpu 1 + 4 and gpu 2 + 4.
+    for (cpu, gpu, ours) in [
+        (1, 2, None),
+        (3, 7, Some(200)),
+        (3, 3, Some(100)),
+        (1 + 4, 2 + 4, Some(300)),
+    ] {
         let specs = vec![
             queue("cq").guaranteed(&[("cpu", 2000), ("gpu", 5)]),
             queue("lender").guaranteed(&[("cpu", 8000), ("gpu", 5)]),
@@ -288,8 +294,24 @@ fn rows_32_to_43_kueue() {
             "cpu {cpu}, gpu {gpu}"
         );
     }
-    // 35: what is asked counts as what is used: cpu 1 + 4 over 2.
-    // 36, 37: the heavier of two with the same loan is less above: here it is entitled to more.
+    // 36: one GPU of 1,500 above is above, and three hundred are more.
+    let above = |used: i64| {
+        let specs = vec![
+            queue("cq").guaranteed(&[("gpu", 500)]),
+            queue("lender").guaranteed(&[("gpu", 1000)]),
+        ];
+        let mut shares = shares(specs, &[("gpu", 1500)], &[("lender", &[("gpu", 1000)])]);
+        let (cq, lender, used) = (shares.id("cq"), shares.id("lender"), shares.gpus(used));
+        shares.charge(cq, &used, true);
+        shares.divide();
+        shares
+            .excess(lender, cq, &used)
+            .expect("two branches")
+            .share
+    };
+    assert_eq!(above(500), 0);
+    assert!(above(501) > 0 && above(800) > above(501));
+    // 37: the heavier of two with the same loan is less above: here it is entitled to more.
     let specs = vec![
         queue("light").weight(1),
         queue("heavy").weight(3),
