@@ -26,18 +26,24 @@ pub struct Release {
     pub node: Option<String>,
 }
 
+/// Pods by role and node that the hub has decided.
+pub(super) fn places(shares: &[NodeShare]) -> BTreeMap<(&str, &str), i64> {
+    let mut places = BTreeMap::new();
+    for share in shares {
+        *places
+            .entry((share.pod_set.as_str(), share.name.as_str()))
+            .or_default() += share.pods;
+    }
+    places
+}
+
 /// What to release now. Pods that have ended or are on their way out hold no place any more; `open` says whether a node takes a pod.
 pub fn release(
     shares: &[NodeShare],
     pods: &[&Pod],
     open: &dyn Fn(&str, &Pod) -> bool,
 ) -> Vec<Release> {
-    let mut free: BTreeMap<(&str, &str), i64> = BTreeMap::new();
-    for share in shares {
-        *free
-            .entry((share.pod_set.as_str(), share.name.as_str()))
-            .or_default() += share.pods;
-    }
+    let mut free = places(shares);
     for pod in pods.iter().filter(|pod| pod.is_live()) {
         if let Some(node) = pod.given.as_deref()
             && let Some(left) = free.get_mut(&(pod.pod_set.as_str(), node))

@@ -10,6 +10,7 @@ use placement_api::raw::digest_of;
 use placement_api::resources::ResourceVector;
 use serde_json::json;
 
+use super::gate;
 use super::node::Node;
 use super::pod::Pod;
 
@@ -153,12 +154,7 @@ pub fn counted<'a>(
 
 /// Pods that are bound where they should be, or have ended.
 fn settled(pods: &[&Pod], nodes: &[NodeShare], is_allocated: &impl Fn(&ObjectKey) -> bool) -> i64 {
-    let mut places: BTreeMap<(&str, &str), i64> = BTreeMap::new();
-    for share in nodes {
-        *places
-            .entry((share.pod_set.as_str(), share.name.as_str()))
-            .or_default() += share.pods;
-    }
+    let mut places = gate::places(nodes);
     let mut count = 0;
     for pod in pods.iter().filter(|pod| !pod.deleting) {
         // What its claims hold has to be seen as well; they come by another watch.

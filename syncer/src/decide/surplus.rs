@@ -1,11 +1,10 @@
 //! Which pods go first when a workload shrinks: those whose place the hub has given to somebody else. A ReplicaSet left to itself takes
 //! another, and then the member has to stop one more.
 
-use std::collections::BTreeMap;
-
 use placement_api::kinds::NodeShare;
 use serde_json::{Value, json};
 
+use super::gate::places;
 use super::pod::Pod;
 
 /// Kubernetes' annotation: of pods that are otherwise alike the lowest goes first.
@@ -27,12 +26,7 @@ pub fn marks(shares: &[NodeShare], pods: &[&Pod]) -> Vec<Mark> {
     if shares.is_empty() {
         return Vec::new();
     }
-    let mut places: BTreeMap<(&str, &str), i64> = BTreeMap::new();
-    for share in shares {
-        *places
-            .entry((share.pod_set.as_str(), share.name.as_str()))
-            .or_default() += share.pods;
-    }
+    let mut places = places(shares);
     let mut alive: Vec<usize> = (0..pods.len())
         .filter(|index| pods[*index].is_live() && pods[*index].deletion_cost.is_some())
         .collect();
