@@ -87,37 +87,35 @@ impl Shares {
 
     /// Whether the claim would break no limit, of the queue or of one above.
     pub fn fits_limits(&self, queue: QueueId, ask: &Ask) -> bool {
-        self.tree.path(queue).all(|one| {
-            let (used, limit) = (self.used.row(one.0), self.terms.limit.row(one.0));
-            ask.0
-                .iter()
-                .all(|(dim, amount)| used[*dim] + amount <= limit[*dim])
+        self.broken_limit(queue, ask).is_none()
+    }
+
+    /// The limit, of the queue or of one above, that the claim would break. Devices of a product are compared where the claim names it.
+    pub fn beyond_limit(&self, queue: QueueId, ask: &Ask) -> Option<Refusal> {
+        let (one, dim, amount) = self.broken_limit(queue, ask)?;
+        let (used, limit) = (self.used.row(one.0), self.terms.limit.row(one.0));
+        let message = format!(
+            "queue {} has a limit of {}; {} are used, {} more are asked",
+            self.title(one),
+            self.dims.show(dim, limit[dim]),
+            self.number(dim, used[dim]),
+            self.number(dim, amount),
+        );
+        Some(Refusal {
+            reason: Reason::QueueLimit,
+            queue: one,
+            message,
         })
     }
 
-    /// The limit, of the queue or of one above, that the claim would break. Devices of a product are compared where the claim
-    /// names it; see [`Self::limit_left`] for the others.
-    pub fn beyond_limit(&self, queue: QueueId, ask: &Ask) -> Option<Refusal> {
-        for one in self.tree.path(queue) {
+    /// The queue whose limit would be broken, and by how much more of what.
+    fn broken_limit(&self, queue: QueueId, ask: &Ask) -> Option<(QueueId, usize, i128)> {
+        self.tree.path(queue).find_map(|one| {
             let (used, limit) = (self.used.row(one.0), self.terms.limit.row(one.0));
-            for (dim, amount) in &ask.0 {
-                if used[*dim] + amount > limit[*dim] {
-                    let message = format!(
-                        "queue {} has a limit of {}; {} are used, {} more are asked",
-                        self.title(one),
-                        self.dims.show(*dim, limit[*dim]),
-                        self.number(*dim, used[*dim]),
-                        self.number(*dim, *amount),
-                    );
-                    return Some(Refusal {
-                        reason: Reason::QueueLimit,
-                        queue: one,
-                        message,
-                    });
-                }
-            }
-        }
-        None
+            let mut asked = ask.0.iter();
+            let (dim, amount) = asked.find(|(dim, amount)| used[*dim] + amount > limit[*dim])?;
+            Some((one, *dim, *amount))
+        })
     }
 
     /// Whether devices have a limit, in the queue or in one above: then it matters which are used.
@@ -127,19 +125,6 @@ impl Shares {
             let mut dims = self.dims.iter();
             dims.any(|(dim, name)| name.is_device() && limits(one, dim))
         })
-    }
-
-    /// Devices of a product that may still be used under the limits of the queue and of all above it; `None`: no limit.
-    pub fn limit_left(&self, queue: QueueId, product: &str) -> Option<i64> {
-        let dim = self.dims.known_product(product)?;
-        let left = self
-            .tree
-            .path(queue)
-            .map(|one| (self.terms.limit.row(one.0)[dim], self.used.row(one.0)[dim]))
-            .filter(|(limit, _)| *limit < UNLIMITED)
-            .map(|(limit, used)| (limit - used).max(0) / self.dims.get(dim).grain)
-            .min()?;
-        Some(i64::try_from(left).unwrap_or(i64::MAX))
     }
 
     /// What `lend: false` keeps free and the claim would take. Entitled claims are told too: others have to give way first.

@@ -95,11 +95,11 @@ fn limits_of_products() {
     let (reason, message) = refusal(&shares, "q", &fast, true);
     assert_eq!(reason, Reason::QueueLimit);
     assert!(message.contains("limit of 2 H100"), "{message}");
-    assert_eq!(shares.limit_left(queue, "H100"), Some(2));
-    assert_eq!(shares.limit_left(queue, "A100"), None);
-    let one = shares.gpus_of("H100", 1);
+    let (one, two) = (shares.gpus_of("H100", 1), shares.gpus_of("H100", 2));
+    let others = shares.gpus_of("A100", 4);
+    assert!(shares.fits_limits(queue, &two) && shares.fits_limits(queue, &others));
     shares.charge(queue, &one, true);
-    assert_eq!(shares.limit_left(queue, "H100"), Some(1));
+    assert!(shares.fits_limits(queue, &one) && !shares.fits_limits(queue, &two));
 }
 
 #[test]
