@@ -25,6 +25,7 @@ use crate::process::{Process, ProcessSpec, child_exec};
 pub const PATIENCE: Duration = Duration::from_mins(5);
 /// Between two looks at a condition, unless a look takes longer than a quarter of it: then longer, so that looking is no load.
 const LOOK: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// What to start.
 #[derive(Clone, Debug)]
@@ -544,7 +545,7 @@ where
     }
 }
 
-/// After a look that began then.
+/// After a look that began then. A look that itself waits for something is no load, however long it takes.
 fn pause(begun: Instant) -> Duration {
-    LOOK.max(4 * begun.elapsed())
+    (4 * begun.elapsed()).clamp(LOOK, LONGEST_PAUSE)
 }

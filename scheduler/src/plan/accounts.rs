@@ -54,7 +54,7 @@ impl Accounts {
         for (id, entry) in &mut self.entries {
             entry.queue = self.shares.tree().home(&names(id).unwrap_or_default());
             enter(&mut self.shares, entry);
-            list(&mut self.evictable, &self.shares, id, entry);
+            list(&mut self.evictable, &self.shares, id, entry, true);
         }
     }
 
@@ -117,7 +117,7 @@ impl Accounts {
             waits,
         };
         enter(&mut self.shares, &entry);
-        list(&mut self.evictable, &self.shares, &request.id, &entry);
+        list(&mut self.evictable, &self.shares, &request.id, &entry, true);
         self.entries.insert(request.id.clone(), entry);
     }
 
@@ -125,31 +125,25 @@ impl Accounts {
     pub(super) fn forget(&mut self, id: &WorkloadId) {
         if let Some(entry) = self.entries.remove(id) {
             leave(&mut self.shares, &entry);
-            if let Some(at) = entry.evictable_ms {
-                let one = (at, id.clone());
-                for queue in self.shares.tree().path(entry.queue) {
-                    if let Some(listed) = self.evictable.get_mut(&queue) {
-                        listed.remove(&one);
-                    }
-                }
-            }
+            list(&mut self.evictable, &self.shares, id, &entry, false);
         }
     }
 
-    /// Whether the limits of its queue, and of all above, would let a workload start what it lacks.
-    pub(super) fn fits_limits(&self, id: &WorkloadId) -> bool {
-        self.entries.get(id).is_none_or(|entry| {
-            let waits = entry.waits.as_ref();
-            waits.is_none_or(|waits| self.shares.fits_limits(entry.queue, waits))
-        })
+    /// The queue, its own or one above, whose limit keeps a workload from starting what it lacks.
+    pub(super) fn limited_by(&self, id: &WorkloadId) -> Option<QueueId> {
+        let (queue, waits) = self.waits(id)?;
+        self.shares.limited_by(queue, waits)
     }
 
-    /// Whether a workload is below what its queue is entitled to.
+    /// Whether the queue of a workload that waits is below what it is entitled to.
     pub(super) fn is_below(&self, id: &WorkloadId) -> bool {
-        self.entries.get(id).is_some_and(|entry| {
-            let waits = entry.waits.as_ref();
-            waits.is_some_and(|waits| self.shares.is_below(entry.queue, waits))
-        })
+        let waits = self.waits(id);
+        waits.is_some_and(|(queue, waits)| self.shares.is_below(queue, waits))
+    }
+
+    fn waits(&self, id: &WorkloadId) -> Option<(QueueId, &Ask)> {
+        let entry = self.entries.get(id)?;
+        Some((entry.queue, entry.waits.as_ref()?))
     }
 
     /// Whether anybody in a queue or below it may be evicted by now, as far as minimum run times go.
@@ -160,12 +154,10 @@ impl Accounts {
 
     /// How strong a claim what a workload lacks is; `None`: it may not start, and [`Self::may_start`] says why.
     pub(super) fn claim(&self, request: &Request) -> Option<Standing> {
-        let entry = self.entries.get(&request.id);
         let none = Ask::default();
-        let asks = entry.and_then(|entry| entry.waits.as_ref());
-        let queue = self.queue(request);
+        let asks = self.waits(&request.id).map_or(&none, |(_, asks)| asks);
         self.shares
-            .claim(queue, asks.unwrap_or(&none), request.preemptible)
+            .claim(self.queue(request), asks, request.preemptible)
     }
 
     /// Whether what a workload lacks may start, and how strong the claim is.
@@ -280,16 +272,24 @@ fn enter(shares: &mut Shares, entry: &Entry) {
     }
 }
 
+/// Lists who may be evicted under its queue and all above it, or takes it off again.
 fn list(
     evictable: &mut BTreeMap<QueueId, BTreeSet<(i64, WorkloadId)>>,
     shares: &Shares,
     id: &WorkloadId,
     entry: &Entry,
+    there: bool,
 ) {
-    if let Some(at) = entry.evictable_ms {
-        for queue in shares.tree().path(entry.queue) {
-            let listed = evictable.entry(queue).or_default();
-            listed.insert((at, id.clone()));
+    let Some(at) = entry.evictable_ms else {
+        return;
+    };
+    let one = (at, id.clone());
+    for queue in shares.tree().path(entry.queue) {
+        let listed = evictable.entry(queue).or_default();
+        if there {
+            listed.insert(one.clone());
+        } else {
+            listed.remove(&one);
         }
     }
 }

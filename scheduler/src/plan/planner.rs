@@ -176,9 +176,11 @@ impl Planner {
 
     /// Whether a limit that refused a workload may not do so now: there is room under it, or somebody may be asked to make some.
     fn may_pass(&self, refused: &Refused, id: &WorkloadId) -> bool {
-        if self.accounts.fits_limits(id) {
-            return true;
-        }
+        self.accounts.limited_by(id).is_none() || self.may_ask_others(refused, id)
+    }
+
+    /// Whether anybody may give way to a workload that a limit refuses, as far as that is told quickly.
+    fn may_ask_others(&self, refused: &Refused, id: &WorkloadId) -> bool {
         let Some(booked) = self.book.get(id) else {
             return true;
         };
@@ -266,21 +268,11 @@ impl Planner {
 
     /// Whether a limit refuses a workload, and nobody may be asked to make room under it; its line is told.
     fn is_refused(&mut self, id: &WorkloadId) -> bool {
-        if self.accounts.fits_limits(id) {
-            return false;
-        }
-        let Some(Err(refusal)) = self
-            .book
-            .get(id)
-            .map(|one| self.accounts.may_start(&one.request))
-        else {
+        let Some(queue) = self.accounts.limited_by(id) else {
             return false;
         };
-        let refused = Refused {
-            queue: refusal.queue,
-            timed: None,
-        };
-        let stays = refusal.reason == Reason::QueueLimit && !self.may_pass(&refused, id);
+        let refused = Refused { queue, timed: None };
+        let stays = !self.may_ask_others(&refused, id);
         if stays {
             self.waiting.refuse(id, refused);
         }

@@ -50,9 +50,9 @@ impl<'a> Race<'a> {
         &mut self,
         accounts: &Accounts,
     ) -> Option<(Cow<'a, Request>, Option<Standing>)> {
-        let (queue, claim) = loop {
+        let (queue, standing) = loop {
             let (branch, best) = self.first(accounts)?;
-            if self.claim(accounts, best.0) == best.1 {
+            if claim(&self.lines, accounts, best.0) == best.1 {
                 break best;
             }
             // Others have used up what it counted on.
@@ -74,7 +74,7 @@ impl<'a> Race<'a> {
                 self.branches.remove(&above);
             }
         }
-        Some((request, claim))
+        Some((request, standing))
     }
 
     /// Something was given back: everybody's claim may be stronger.
@@ -104,10 +104,6 @@ impl<'a> Race<'a> {
             }
         }
         first
-    }
-
-    fn claim(&self, accounts: &Accounts, queue: QueueId) -> Option<Standing> {
-        claim(&self.lines, accounts, queue)
     }
 }
 

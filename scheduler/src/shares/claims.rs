@@ -38,9 +38,22 @@ impl Shares {
         ask: &Ask,
         preemptible: bool,
     ) -> Result<Standing, Refusal> {
-        if let Some(refusal) = self.beyond_limit(queue, ask) {
-            return Err(refusal);
+        match self.beyond_limit(queue, ask) {
+            Some(refusal) => Err(refusal),
+            None => self.may_use(queue, ask, preemptible),
         }
+    }
+
+    /// The same without the words of a limit: `None` where it may not start.
+    pub fn claim(&self, queue: QueueId, ask: &Ask, preemptible: bool) -> Option<Standing> {
+        match self.limited_by(queue, ask) {
+            Some(_) => None,
+            None => self.may_use(queue, ask, preemptible).ok(),
+        }
+    }
+
+    /// Whether a claim that breaks no limit may start.
+    fn may_use(&self, queue: QueueId, ask: &Ask, preemptible: bool) -> Result<Standing, Refusal> {
         let standing = self.standing(queue, ask);
         if standing == Standing::Borrows
             && let Some(refusal) = self.keeps_out(queue, ask)
@@ -51,14 +64,6 @@ impl Shares {
             return Err(refusal);
         }
         Ok(standing)
-    }
-
-    /// The same without the words: `None` where it may not start.
-    pub fn claim(&self, queue: QueueId, ask: &Ask, preemptible: bool) -> Option<Standing> {
-        if !self.fits_limits(queue, ask) {
-            return None;
-        }
-        self.may_start(queue, ask, preemptible).ok()
     }
 
     /// How strong a claim is. Limits are not looked at. As of the last [`Self::divide`].
@@ -85,9 +90,9 @@ impl Shares {
         self.standing(queue, ask) < Standing::Borrows
     }
 
-    /// Whether the claim would break no limit, of the queue or of one above.
-    pub fn fits_limits(&self, queue: QueueId, ask: &Ask) -> bool {
-        self.broken_limit(queue, ask).is_none()
+    /// The queue, this one or one above, whose limit the claim would break.
+    pub fn limited_by(&self, queue: QueueId, ask: &Ask) -> Option<QueueId> {
+        self.broken_limit(queue, ask).map(|(one, ..)| one)
     }
 
     /// The limit, of the queue or of one above, that the claim would break. Devices of a product are compared where the claim names it.

@@ -114,10 +114,7 @@ pub fn patch(
         json!({"op": "test", "path": "/spec/schedulingGates", "value": gates}),
     ];
     if live["metadata"]["annotations"].is_object() {
-        let path = format!(
-            "/metadata/annotations/{}",
-            NODE_ANNOTATION.replace('~', "~0").replace('/', "~1")
-        );
+        let path = annotation_path(NODE_ANNOTATION);
         operations.push(json!({"op": "add", "path": path, "value": node.unwrap_or_default()}));
     } else {
         let mut annotations = Map::new();
@@ -135,6 +132,12 @@ pub fn patch(
         json!({"op": "replace", "path": "/spec/schedulingGates", "value": left})
     });
     operations
+}
+
+/// Where an annotation is, for a JSON patch.
+pub(super) fn annotation_path(name: &str) -> String {
+    let name = name.replace('~', "~0").replace('/', "~1");
+    format!("/metadata/annotations/{name}")
 }
 
 /// Terms are alternatives, so the requirements go into every one.

@@ -4,7 +4,7 @@
 use placement_api::kinds::NodeShare;
 use serde_json::{Value, json};
 
-use super::gate::places;
+use super::gate::{annotation_path, places};
 use super::pod::Pod;
 
 /// Kubernetes' annotation: of pods that are otherwise alike the lowest goes first.
@@ -51,10 +51,7 @@ pub fn marks(shares: &[NodeShare], pods: &[&Pod]) -> Vec<Mark> {
 
 /// The patch that marks a pod; `test` makes it fail for another pod of the same name, or if somebody else has spoken since.
 pub fn patch(uid: &str, first: bool) -> Vec<Value> {
-    let path = format!(
-        "/metadata/annotations/{}",
-        DELETION_COST.replace('~', "~0").replace('/', "~1")
-    );
+    let path = annotation_path(DELETION_COST);
     let same = json!({"op": "test", "path": "/metadata/uid", "value": uid});
     if first {
         vec![same, json!({"op": "add", "path": path, "value": FIRST})]

@@ -97,9 +97,11 @@ fn limits_of_products() {
     assert!(message.contains("limit of 2 H100"), "{message}");
     let (one, two) = (shares.gpus_of("H100", 1), shares.gpus_of("H100", 2));
     let others = shares.gpus_of("A100", 4);
-    assert!(shares.fits_limits(queue, &two) && shares.fits_limits(queue, &others));
+    assert_eq!(shares.limited_by(queue, &two), None);
+    assert_eq!(shares.limited_by(queue, &others), None);
     shares.charge(queue, &one, true);
-    assert!(shares.fits_limits(queue, &one) && !shares.fits_limits(queue, &two));
+    assert_eq!(shares.limited_by(queue, &one), None);
+    assert_eq!(shares.limited_by(queue, &two), Some(queue));
 }
 
 #[test]
