@@ -6,6 +6,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::NodeShare;
 use super::devices::{DeviceClassSummary, DeviceLayout, DeviceShape, NodeDevices};
 use crate::quantity::ResourceList;
 use crate::toleration::Taint;
@@ -83,7 +84,7 @@ pub struct InventoryStatus {
     /// Kinds that the member serves and the agent may write, as `group/version/Kind`, `v1/Kind` for the core group.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub served: Vec<String>,
-    /// Assignments whose pods the free amounts already include.
+    /// Assignments with pods that the free amounts include.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub counted: Vec<CountedAssignment>,
     /// Trouble of the agent that people should know of.
@@ -153,7 +154,7 @@ pub struct DeviceSummary {
     pub physical: Option<i64>,
 }
 
-/// An assignment whose pods are counted.
+/// An assignment with pods that are counted.
 #[derive(
     Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
@@ -161,6 +162,10 @@ pub struct DeviceSummary {
 pub struct CountedAssignment {
     /// Name of the Assignment.
     pub name: String,
-    /// Epoch.
+    /// Epoch of which every pod is counted; 0: not all of them are, or it is leaving.
+    #[serde(default)]
     pub epoch: i64,
+    /// Where its pods are, if it names no nodes itself. Missing also where the member has very many such pods.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<NodeShare>,
 }

@@ -30,8 +30,35 @@ pub(crate) struct Hold {
     pub(crate) assumed: Vec<Share>,
     /// On nodes that the decision names, counted or not.
     pub(crate) claimed: Vec<Share>,
-    /// Of these, what belongs to somebody else already, though the pods may still be there.
+    /// What belongs to somebody else already, though the pods may still be there: of what is claimed, or, where no nodes were decided, of
+    /// what is assumed or seen.
     pub(crate) passed_on: Vec<Share>,
+}
+
+impl Hold {
+    /// What is assumed without what is passed on of it.
+    pub(crate) fn left(&self) -> Vec<Share> {
+        let mut left = self.assumed.clone();
+        for gone in &self.passed_on {
+            let same =
+                |share: &&mut Share| share.node == gone.node && share.pod_set == gone.pod_set;
+            if let Some(share) = left.iter_mut().find(same) {
+                share.pods -= gone.pods;
+            }
+        }
+        left.retain(|share| share.pods > 0);
+        left
+    }
+
+    /// Everything that stands on nodes because of it. What is passed on of claims is among the claims.
+    fn all(&self) -> [&[Share]; 3] {
+        let unnamed = if self.claimed.is_empty() {
+            &self.passed_on[..]
+        } else {
+            &[]
+        };
+        [&self.assumed, &self.claimed, unnamed]
+    }
 }
 
 impl Fleet {
@@ -154,10 +181,14 @@ impl Fleet {
             return;
         };
         target.take(&hold, -1);
-        hold.passed_on = shares;
+        let back = std::mem::replace(&mut hold.passed_on, shares);
         target.take(&hold, 1);
         target.settle(&hold);
         target.touch(&hold, name, &mut self.index);
+        if hold.claimed.is_empty() {
+            target.settle_shares(&back);
+            target.touch_shares(&back, name, &mut self.index);
+        }
         target.holds.insert(id.clone(), hold);
     }
 
@@ -219,10 +250,12 @@ impl Target {
         let counted = hold.assumed.is_empty();
         self.add(&hold.assumed, sign, |node| &mut node.assumed);
         self.add(&hold.claimed, sign, |node| &mut node.claimed);
-        // What is passed on is claimed no more; if the report has it, it will be free, else it will not be used.
-        self.add(&hold.passed_on, -sign, |node| &mut node.claimed);
         self.use_shares(&hold.claimed, sign);
-        self.use_shares(&hold.passed_on, -sign);
+        // What is passed on is claimed no more; if the report has it, it will be free, else it will not be used.
+        if !hold.claimed.is_empty() {
+            self.add(&hold.passed_on, -sign, |node| &mut node.claimed);
+            self.use_shares(&hold.passed_on, -sign);
+        }
         if counted {
             self.add(&hold.passed_on, sign, |node| &mut node.passed_on);
         } else {
@@ -251,8 +284,14 @@ impl Target {
 
     /// Tells the index which nodes a hold has changed.
     fn touch(&self, hold: &Hold, name: &TargetName, index: &mut super::Index) {
+        for shares in hold.all() {
+            self.touch_shares(shares, name, index);
+        }
+    }
+
+    fn touch_shares(&self, shares: &[Share], name: &TargetName, index: &mut super::Index) {
         let mut last = None;
-        for share in hold.assumed.iter().chain(&hold.claimed) {
+        for share in shares {
             if last != Some(&share.node) {
                 last = Some(&share.node);
                 if let Some(position) = self.position(share.node.as_str()) {
@@ -263,7 +302,13 @@ impl Target {
     }
 
     fn settle(&mut self, hold: &Hold) {
-        for share in hold.assumed.iter().chain(&hold.claimed) {
+        for shares in hold.all() {
+            self.settle_shares(shares);
+        }
+    }
+
+    fn settle_shares(&mut self, shares: &[Share]) {
+        for share in shares {
             if let Some(position) = self.position(share.node.as_str()) {
                 self.nodes[position].settle();
             }
@@ -280,7 +325,9 @@ fn shared(claimed: &[Share]) -> impl Iterator<Item = usize> + '_ {
 
 #[cfg(test)]
 mod tests {
-    use placement_api::kinds::{CountedAssignment, InventoryNode, InventoryStatus, NodeClass};
+    use placement_api::kinds::{
+        CountedAssignment, InventoryNode, InventoryStatus, NodeClass, NodeShare,
+    };
     use placement_api::quantity::Quantity;
     use placement_api::selector::Labels;
 
@@ -306,6 +353,7 @@ mod tests {
                 .map(|(name, epoch)| CountedAssignment {
                     name: (*name).to_owned(),
                     epoch: *epoch,
+                    ..CountedAssignment::default()
                 })
                 .collect(),
             ..InventoryStatus::default()
@@ -361,6 +409,35 @@ mod tests {
         let event = fleet.release(&id, &target);
         assert_eq!(free(&fleet), 4);
         assert!(event.freed.contains("gpu"));
+    }
+
+    #[test]
+    fn what_was_given_away_unseen_is_not_free_twice() {
+        let (mut fleet, target, id, shares) = fleet();
+        fleet.hold(&id, &target, 1, shares.clone(), Vec::new());
+        let seen = |free: i64, pods: i64| {
+            let mut report = inventory(free, &[("w", 1)]);
+            let share = |pods| NodeShare {
+                name: "n".to_owned(),
+                pods,
+                ..NodeShare::default()
+            };
+            report.counted[0].nodes = (pods > 0).then(|| share(pods)).into_iter().collect();
+            report
+        };
+        fleet.set_inventory(&target, &seen(2, 3));
+        assert_eq!(free(&fleet), 2);
+        fleet.pass_on(&id, &target, shares.clone());
+        assert_eq!(free(&fleet), 8, "all that its three pods have");
+        fleet.pass_on(&id, &target, Vec::new());
+        assert_eq!(free(&fleet), 2, "taken back");
+        fleet.pass_on(&id, &target, shares);
+        for (reported, pods) in [(4, 2), (6, 1), (8, 0)] {
+            fleet.set_inventory(&target, &seen(reported, pods));
+            assert_eq!(free(&fleet), 8, "{pods} are there still");
+        }
+        fleet.release(&id, &target);
+        assert_eq!(free(&fleet), 8);
     }
 
     #[test]

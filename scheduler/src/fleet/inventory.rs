@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use placement_api::kinds::{InventoryNode, InventoryStatus, NodeClass};
+use placement_api::kinds::{InventoryNode, InventoryStatus, NodeClass, NodeShare};
 use placement_api::quantity::ResourceVector;
 use placement_api::resources::PODS;
 use placement_api::selector::Labels;
@@ -12,8 +12,8 @@ use super::amounts::POD_SLOTS;
 use super::devices::{Catalog, Report};
 use super::topology::domains;
 use super::{
-    Amounts, Event, Fleet, HOSTNAME, Node, NodeName, Resources, Target, TargetName, UNLIMITED,
-    WorkloadId,
+    Amounts, Event, Fleet, HOSTNAME, Node, NodeName, Resources, Share, Target, TargetName,
+    UNLIMITED, WorkloadId,
 };
 
 impl Fleet {
@@ -33,7 +33,14 @@ impl Fleet {
         target.counted = status
             .counted
             .iter()
+            .filter(|one| one.epoch > 0)
             .map(|one| (WorkloadId::from(&one.name), one.epoch))
+            .collect();
+        target.seen = status
+            .counted
+            .iter()
+            .filter(|one| !one.nodes.is_empty())
+            .map(|one| (WorkloadId::from(&one.name), one.nodes.clone()))
             .collect();
         target.domains = domains(&self.levels, &target.nodes);
         target.recount();
@@ -210,6 +217,11 @@ impl Target {
             {
                 hold.assumed.clear();
             }
+            if hold.claimed.is_empty() && hold.assumed.is_empty() {
+                // What the report does not see any more it does not count as used either.
+                let seen = self.seen.get(id).map_or(&[][..], Vec::as_slice);
+                still_seen(&mut hold.passed_on, seen);
+            }
         }
         for node in &mut self.nodes {
             node.assumed = Amounts::default();
@@ -224,4 +236,16 @@ impl Target {
         self.holds = holds;
         self.nodes.iter_mut().for_each(Node::settle);
     }
+}
+
+/// Cuts what was passed on to the pods that are there still.
+fn still_seen(passed_on: &mut Vec<Share>, seen: &[NodeShare]) {
+    for share in passed_on.iter_mut() {
+        let there = seen.iter().filter(|one| {
+            *one.name == *share.node.as_str()
+                && (one.pod_set.is_empty() || *one.pod_set == *share.pod_set)
+        });
+        share.pods = share.pods.min(there.map(|one| one.pods).sum());
+    }
+    passed_on.retain(|share| share.pods > 0);
 }

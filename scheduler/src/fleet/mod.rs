@@ -36,6 +36,7 @@ use devices::Catalog;
 pub use devices::DeviceNeed;
 pub(crate) use devices::Physical;
 pub use event::Event;
+pub(crate) use hold::Hold;
 pub use hold::Share;
 pub use ids::{NodeName, TargetName, WorkloadId};
 pub(crate) use index::{Index, Kind, Slot, State};

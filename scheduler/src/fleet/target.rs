@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use placement_api::kinds::NodeShare;
 use placement_api::selector::Labels;
 use placement_api::toleration::Taint;
 use serde::{Deserialize, Serialize};
@@ -57,6 +58,8 @@ pub struct Target {
     /// Number of the domain of each node by level: `[depth][node]`.
     pub(super) domains: Vec<Vec<usize>>,
     pub(super) counted: BTreeMap<WorkloadId, i64>,
+    /// Where the report sees the pods of workloads for which no nodes were decided.
+    pub(super) seen: BTreeMap<WorkloadId, Vec<NodeShare>>,
     pub(super) holds: BTreeMap<WorkloadId, Hold>,
     /// Who has claimed something, by node.
     pub(super) claimants: BTreeMap<NodeName, Vec<WorkloadId>>,
@@ -111,6 +114,11 @@ impl Target {
         self.counted
             .get(id)
             .is_some_and(|counted| *counted >= epoch)
+    }
+
+    /// Where the report sees the pods of a workload for which no nodes were decided.
+    pub(crate) fn seen(&self, id: &WorkloadId) -> &[NodeShare] {
+        self.seen.get(id).map_or(&[], Vec::as_slice)
     }
 
     /// Number of each node's domain at a level, in the order of the domains' paths; [`super::NOWHERE`] where the label is missing.

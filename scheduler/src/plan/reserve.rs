@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use placement_api::kinds::NodeShare;
 
-use super::Current;
 use super::fill::{Pick, places};
 use super::gang::Added;
 use super::needs::Needs;
 use super::pick::pick;
+use super::{Current, Request};
 use crate::fleet::{Event, Fleet, NodeName, Share, Target, TargetName};
 
 /// Brings the reservations of a workload in line with what it has. Returns what became free by it.
@@ -130,6 +130,13 @@ fn adopt_part(fleet: &mut Fleet, needs: &Needs<'_>, part: &Current) -> Event {
     let claimed = shares_of(needs, &part.nodes);
     let assumed = match target.held(id) {
         Some(hold) if hold.epoch == part.epoch => {
+            let unnamed = claimed.is_empty() && hold.claimed.is_empty();
+            if unnamed && !part.evicting && !hold.passed_on.is_empty() {
+                // It has shrunk; which pods go is the member's choice, so that from now on the report alone says what is free.
+                let assumed = cut(&hold.left(), count);
+                fleet.pass_on(id, &part.target, Vec::new());
+                return fleet.hold(id, &part.target, part.epoch, assumed, claimed);
+            }
             let assumed = cut(&hold.assumed, count);
             if assumed == hold.assumed && claimed == hold.claimed {
                 return Event::nothing();
@@ -145,6 +152,27 @@ fn adopt_part(fleet: &mut Fleet, needs: &Needs<'_>, part: &Current) -> Event {
         }
     };
     fleet.hold(id, &part.target, part.epoch, assumed, claimed)
+}
+
+/// Where the pods of a workload are on a target: on the nodes that were decided, or were assumed, or where the report sees them.
+pub(super) fn whereabouts(fleet: &mut Fleet, name: &TargetName, request: &Request) -> Vec<Share> {
+    let Some(target) = fleet.target(name.as_str()) else {
+        return Vec::new();
+    };
+    let Some(hold) = target.held(&request.id) else {
+        return Vec::new();
+    };
+    if !hold.claimed.is_empty() {
+        return hold.claimed.clone();
+    }
+    if !hold.assumed.is_empty() {
+        return hold.assumed.clone();
+    }
+    let seen = target.seen(&request.id).to_vec();
+    if seen.is_empty() {
+        return Vec::new();
+    }
+    shares_of(&Needs::new(fleet, request), &seen)
 }
 
 /// Nodes on which the pods of a part may come to run. What seems not to fit is taken off the roomiest node all the same: it does run

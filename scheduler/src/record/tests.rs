@@ -117,6 +117,7 @@ impl World {
                     here.map(|part| CountedAssignment {
                         name: job.id.to_string(),
                         epoch: part.epoch,
+                        ..CountedAssignment::default()
                     })
                 });
                 let status = inventory(&nodes, class, counted.collect());

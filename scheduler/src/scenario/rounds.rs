@@ -10,7 +10,7 @@ use placement_api::reason::Reason;
 
 use super::outcome::{Evicted, Moved, Outcome, Pending, Placed, Round};
 use super::{Scenario, build, invariants, metrics, planner, words};
-use crate::fleet::{Fleet, TargetName, TargetState, WorkloadId};
+use crate::fleet::{Fleet, Hold, TargetName, TargetState, WorkloadId};
 use crate::plan::{self, Current, Decision, Part, Request};
 use crate::record::{Core, Step};
 use crate::whatif::View;
@@ -336,7 +336,7 @@ fn places(fleet: &Fleet, id: &WorkloadId, part: &Part) -> Vec<Placed> {
         let held = fleet
             .target(part.target.as_str())
             .and_then(|target| target.held(id));
-        for share in held.into_iter().flat_map(|hold| &hold.assumed) {
+        for share in held.into_iter().flat_map(Hold::left) {
             let key = (Some(share.node.to_string()), share.pod_set.to_string());
             *counts.entry(key).or_default() += share.pods;
         }

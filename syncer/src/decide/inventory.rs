@@ -109,12 +109,13 @@ pub fn take_stock<'a>(
     stock
 }
 
+/// The most places of pods that are reported one by one: about 200 KiB.
+const MOST_PLACES: usize = 4_096;
+
 /// An assignment, for [`counted`].
 #[derive(Clone, Debug)]
 pub struct Expected<'a> {
-    /// Name of the Assignment.
-    pub name: &'a str,
-    /// Its epoch.
+    /// Epoch of the Assignment.
     pub epoch: i64,
     /// Pods per role that its templates make; `None`: its kind has none.
     pub pods: Option<i64>,
@@ -126,30 +127,66 @@ pub struct Expected<'a> {
     pub nodes: &'a [NodeShare],
 }
 
-/// The assignments whose pods the free amounts include: all are there and bound, or the work has ended. Where the order names nodes, a
+/// The assignments with pods that the free amounts include, by name.
+///
+/// An epoch is counted when all its pods are there and bound, or the work has ended. Where the order names nodes, a
 /// pod elsewhere is none of them: after a hot swap the new node's room is assumed to be used until its pod is there, though the lost
 /// pod may still be listed. Pods that cannot be told (kinds without a template) are taken to be there when the root says that it is
-/// healthy.
+/// healthy. Where the order names no nodes the report says where the pods are, so that the hub knows what room they would give.
 pub fn counted<'a>(
-    assignments: impl Iterator<Item = Expected<'a>>,
+    assignments: impl Iterator<Item = (&'a str, Option<Expected<'a>>)>,
     pods_of: impl Fn(&str) -> Vec<&'a Pod>,
     is_allocated: impl Fn(&ObjectKey) -> bool,
 ) -> Vec<CountedAssignment> {
-    let mut all: Vec<CountedAssignment> = assignments
-        .filter(|expected| {
+    let mut all = Vec::new();
+    for (name, expected) in assignments {
+        let pods = pods_of(name);
+        let is_counted = |expected: &Expected<'_>| {
             expected.finished
                 || expected.pods.map_or(expected.healthy, |count| {
-                    let pods = pods_of(expected.name);
                     settled(&pods, expected.nodes, &is_allocated) >= count
                 })
-        })
-        .map(|expected| CountedAssignment {
-            name: expected.name.to_owned(),
-            epoch: expected.epoch,
-        })
-        .collect();
+        };
+        let names_nodes = expected.as_ref().is_some_and(|one| !one.nodes.is_empty());
+        let one = CountedAssignment {
+            name: name.to_owned(),
+            epoch: expected.filter(is_counted).map_or(0, |one| one.epoch),
+            nodes: if names_nodes {
+                Vec::new()
+            } else {
+                places(&pods)
+            },
+        };
+        if one.epoch > 0 || !one.nodes.is_empty() {
+            all.push(one);
+        }
+    }
     all.sort();
+    let mut shares = 0;
+    for one in &mut all {
+        shares += one.nodes.len();
+        if shares > MOST_PLACES {
+            one.nodes.clear();
+        }
+    }
+    all.retain(|one| one.epoch > 0 || !one.nodes.is_empty());
     all
+}
+
+/// Where pods hold room, those that are being deleted included.
+fn places(pods: &[&Pod]) -> Vec<NodeShare> {
+    let mut places: BTreeMap<(&str, &str), i64> = BTreeMap::new();
+    for pod in pods.iter().filter(|pod| pod.holds_resources()) {
+        *places.entry((&pod.node, &pod.pod_set)).or_default() += 1;
+    }
+    places
+        .into_iter()
+        .map(|((node, pod_set), pods)| NodeShare {
+            name: node.to_owned(),
+            pod_set: pod_set.to_owned(),
+            pods,
+        })
+        .collect()
 }
 
 /// Pods that are bound where they should be, or have ended.
@@ -376,6 +413,53 @@ mod tests {
         assert_eq!(stock.nodes[0].labels["vendor/asset-tag"], "0");
     }
 
+    fn once(expected: Expected<'_>) -> impl Iterator<Item = (&str, Option<Expected<'_>>)> {
+        std::iter::once(("a", Some(expected)))
+    }
+
+    fn is_whole(counted: &[CountedAssignment]) -> bool {
+        counted.iter().any(|one| one.epoch > 0)
+    }
+
+    #[test]
+    fn where_the_pods_are_is_said_of_those_whose_nodes_nobody_decided() {
+        let mut leaving = pod("n1", "Running", 1);
+        leaving.deleting = true;
+        let pods = [
+            pod("n2", "Running", 1),
+            leaving,
+            pod("n2", "Pending", 1),
+            pod("n3", "Succeeded", 1),
+            pod("", "Pending", 1),
+        ];
+        let nodes = [NodeShare {
+            name: "n2".into(),
+            pods: 2,
+            ..NodeShare::default()
+        }];
+        let expected = |nodes| Expected {
+            epoch: 3,
+            pods: Some(3),
+            finished: false,
+            healthy: false,
+            nodes,
+        };
+        let whereabouts = |assignment| {
+            let all = counted(
+                std::iter::once(("a", assignment)),
+                |_| pods.iter().collect(),
+                |_| true,
+            );
+            let there = all.into_iter().flat_map(|one| one.nodes);
+            let pairs: Vec<(String, i64)> = there.map(|one| (one.name, one.pods)).collect();
+            pairs
+        };
+        let there = vec![("n1".to_owned(), 1), ("n2".to_owned(), 2)];
+        assert_eq!(whereabouts(Some(expected(&[]))), there);
+        assert_eq!(whereabouts(None), there, "it is leaving");
+        assert_eq!(whereabouts(Some(expected(&nodes))), []);
+    }
+
     #[test]
     fn counted_when_bound_or_ended() {
         let pods = [
@@ -384,7 +468,6 @@ mod tests {
             pod("n1", "Succeeded", 1),
         ];
         let expected = |count: Option<i64>, finished, healthy| Expected {
-            name: "a",
             epoch: 3,
             pods: count,
             finished,
@@ -402,11 +485,11 @@ mod tests {
         ];
         for (case, which, is_counted) in cases {
             let got = counted(
-                std::iter::once(case.clone()),
+                once(case.clone()),
                 |_| which.iter().map(|i| &pods[*i]).collect(),
                 |_| false,
             );
-            assert_eq!(got.len() == 1, is_counted, "{case:?}");
+            assert_eq!(is_whole(&got), is_counted, "{case:?}");
         }
     }
 
@@ -431,7 +514,6 @@ mod tests {
             (vec![share("n1", 2)], vec![0, 1], true),
         ] {
             let expected = Expected {
-                name: "a",
                 epoch: 3,
                 pods: Some(2),
                 finished: false,
@@ -439,11 +521,11 @@ mod tests {
                 nodes: &nodes,
             };
             let got = counted(
-                std::iter::once(expected),
+                once(expected),
                 |_| which.iter().map(|i| &pods[*i]).collect(),
                 |_| false,
             );
-            assert_eq!(got.len() == 1, is_counted, "{nodes:?} {which:?}");
+            assert_eq!(is_whole(&got), is_counted, "{nodes:?} {which:?}");
         }
     }
 
@@ -452,20 +534,15 @@ mod tests {
         let mut one = pod("n1", "Running", 0);
         one.claims = vec![ObjectKey::new("n", "gpu-x")];
         let expected = Expected {
-            name: "a",
             epoch: 1,
             pods: Some(1),
             finished: false,
             healthy: true,
             nodes: &[],
         };
-        for (allocated, is_counted) in [(false, 0), (true, 1)] {
-            let got = counted(
-                std::iter::once(expected.clone()),
-                |_| vec![&one],
-                |_| allocated,
-            );
-            assert_eq!(got.len(), is_counted);
+        for allocated in [false, true] {
+            let got = counted(once(expected.clone()), |_| vec![&one], |_| allocated);
+            assert_eq!(is_whole(&got), allocated);
         }
     }
 

@@ -311,7 +311,7 @@ impl Engine {
         let expected = self
             .progress
             .iter()
-            .filter_map(|(name, progress)| progress.expected(name));
+            .map(|(name, progress)| (name.as_str(), progress.expected()));
         let counted = counted(
             expected,
             |name| self.state.pods(name),

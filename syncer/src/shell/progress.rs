@@ -123,10 +123,9 @@ impl Progress {
     }
 
     /// For the Inventory.
-    pub fn expected<'a>(&'a self, name: &'a str) -> Option<Expected<'a>> {
+    pub fn expected(&self) -> Option<Expected<'_>> {
         let counts = self.counts.as_ref()?;
         Some(Expected {
-            name,
             epoch: counts.epoch,
             pods: counts.pods,
             finished: counts.finished,

@@ -2,7 +2,7 @@
 
 use anyhow::ensure;
 use placement_api::api_type::known;
-use serde_json::json;
+use serde_json::{Value, json};
 use testbed::rig::eventually;
 
 use crate::case::{Case, JOB, US, run, two_nodes, urgent};
@@ -88,6 +88,61 @@ fn higher_priority_takes_the_place_of_the_cheapest_and_gives_it_back() {
             .filter(|pod| pod["status"]["phase"] == "Failed")
             .count();
         ensure!(failed == 0, "{failed} pods were refused by their node");
+        Ok(())
+    });
+}
+
+#[test]
+fn plain_apps_give_way_too() {
+    run(async {
+        let rig = two_nodes().await?;
+        urgent(&rig).await?;
+        let case = Case::on(&rig, "plain", json!({"disruption": {"minRuntime": "0s"}})).await?;
+        let app = |name: &str, replicas: i64| {
+            // One on each of the two nodes, and no room for a second.
+            let mut app = case.deployment(name, replicas);
+            app["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]["cpu"] =
+                json!("60");
+            app
+        };
+        let ready = |pods: i64| move |app: &Value| app["status"]["readyReplicas"] == pods;
+        case.apply(app("batch", 2)).await?;
+        case.on_member(US, &known::DEPLOYMENT, "batch", "ready", ready(2))
+            .await?;
+
+        // Nobody decided where its pods are; it does with one pod less, which is no eviction.
+        let mut first = app("first", 1);
+        first["spec"]["template"]["spec"]["priorityClassName"] = json!("urgent");
+        case.apply(first).await?;
+        case.on_member(US, &known::DEPLOYMENT, "first", "ready", ready(1))
+            .await?;
+        case.on_member(US, &known::DEPLOYMENT, "batch", "smaller", |app| {
+            app["spec"]["replicas"] == 1 && app["status"]["readyReplicas"] == 1
+        })
+        .await?;
+
+        // It cannot run with less than one, and goes.
+        let mut second = app("second", 1);
+        second["spec"]["template"]["spec"]["priorityClassName"] = json!("urgent");
+        case.apply(second).await?;
+        case.on_member(US, &known::DEPLOYMENT, "second", "ready", ready(1))
+            .await?;
+        rig.member(US)
+            .gone(&known::DEPLOYMENT, &case.key("batch"))
+            .await?;
+        let events = rig
+            .hub()
+            .list(&known::EVENT, Some(&case.namespace), None)
+            .await?;
+        ensure!(
+            events
+                .iter()
+                .any(|event| event["reason"] == "PreemptedByPriority"
+                    && event["involvedObject"]["name"] == "batch"),
+            "no event says why it was stopped"
+        );
+        case.on_member(US, &known::DEPLOYMENT, "first", "undisturbed", ready(1))
+            .await?;
         Ok(())
     });
 }

@@ -338,6 +338,7 @@ fn what_is_reserved_is_counted_once_whatever_the_member_allocates() {
     report.counted = vec![placement_api::kinds::CountedAssignment {
         name: "a".to_owned(),
         epoch: 1,
+        ..placement_api::kinds::CountedAssignment::default()
     }];
     fleet.set_inventory(&TargetName::from("t"), &report);
     assert_eq!(

@@ -11,6 +11,7 @@ use crate::plan::accounts::Accounts;
 use crate::plan::book::{Book, Booked};
 use crate::plan::draft;
 use crate::plan::orders::Orders;
+use crate::plan::reserve;
 use crate::shares::{Ask, Excess, Standing};
 
 /// What a workload gives up.
@@ -53,7 +54,7 @@ impl Ground {
 pub(super) struct Candidate {
     pub(super) id: WorkloadId,
     pub(super) ground: Ground,
-    /// What it holds on nodes that were decided, by target.
+    /// What it holds on nodes, by target.
     pub(super) holds: Shares,
     /// Pods by role that it can do without.
     pub(super) spare: BTreeMap<String, i64>,
@@ -115,7 +116,7 @@ impl Cost {
 /// Everybody with a hold on one of these targets who may be asked, the cheapest first; and when the first of those may be asked who
 /// have not run long enough.
 pub(super) fn candidates(
-    fleet: &Fleet,
+    fleet: &mut Fleet,
     book: &Book,
     orders: &Orders,
     accounts: &mut Accounts,
@@ -127,15 +128,18 @@ pub(super) fn candidates(
     let mut found: BTreeMap<WorkloadId, Candidate> = BTreeMap::new();
     let mut later: Option<i64> = None;
     for name in targets {
-        let Some(target) = fleet.target(name.as_str()) else {
-            continue;
-        };
-        for (id, hold) in target.holds() {
-            if hold.claimed.is_empty() || !hold.passed_on.is_empty() || (claim.settled)(id) {
+        let holders: Vec<WorkloadId> =
+            fleet.target(name.as_str()).map_or_else(Vec::new, |target| {
+                let holds = target.holds().filter(|(_, hold)| hold.passed_on.is_empty());
+                holds.map(|(id, _)| id.clone()).collect()
+            });
+        for id in &holders {
+            if (claim.settled)(id) {
                 continue;
             }
-            if let Some(candidate) = found.get_mut(id) {
-                candidate.holds.insert(name.clone(), hold.claimed.clone());
+            if let (Some(candidate), Some(booked)) = (found.get_mut(id), book.get(id)) {
+                let holds = reserve::whereabouts(fleet, name, &booked.request);
+                candidate.holds.insert(name.clone(), holds);
                 continue;
             }
             let Some((booked, ground)) = book.get(id).and_then(|booked| {
@@ -148,10 +152,14 @@ pub(super) fn candidates(
                 later = draft::earliest(later, Some(until));
                 continue;
             }
+            let holds = reserve::whereabouts(fleet, name, &booked.request);
+            if holds.is_empty() {
+                continue;
+            }
             let candidate = Candidate {
                 id: id.clone(),
                 ground,
-                holds: [(name.clone(), hold.claimed.clone())].into(),
+                holds: [(name.clone(), holds)].into(),
                 spare: spare(&booked.request),
                 price: Price {
                     turn: match (ground, orders.turn(id)) {

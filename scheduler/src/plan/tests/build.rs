@@ -102,6 +102,7 @@ pub(super) fn inventory(nodes: &[N], counted: &[(&str, i64)]) -> InventoryStatus
             .map(|(name, epoch)| CountedAssignment {
                 name: (*name).to_owned(),
                 epoch: *epoch,
+                ..CountedAssignment::default()
             })
             .collect(),
         served: vec!["batch/v1/Job".to_owned()],
