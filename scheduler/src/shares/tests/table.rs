@@ -336,6 +336,55 @@ fn rows_32_to_43_kueue() {
     assert_eq!(shares.entitled("heavy", "gpu"), 7000);
 }
 
+/// 39: what is idle of one product is no excuse for what is lent of another. 25 of 20 on demand and 5 of 80 spot are five too many.
+#[test]
+fn row_39_two_products() {
+    let specs = vec![
+        queue("cq")
+            .product("on-demand", Some(20), None)
+            .product("spot", Some(80), None),
+        queue("lender").product("on-demand", Some(100), None),
+    ];
+    let mut shares = shares(specs, &[], &[]);
+    let devices = |devices| ProductCapacity {
+        resource: GPU.to_owned(),
+        devices,
+        throughput: 1000,
+        memory_mib: 0,
+    };
+    shares.set_capacity(Capacity {
+        resources: vector(&[("gpu", 200)]),
+        products: BTreeMap::from([
+            ("on-demand".to_owned(), devices(120)),
+            ("spot".to_owned(), devices(80)),
+        ]),
+    });
+    let (cq, lender) = (shares.id("cq"), shares.id("lender"));
+    for (product, used) in [("on-demand", 15 + 10), ("spot", 5)] {
+        let used = shares.gpus_of(product, used);
+        shares.charge(cq, &used, true);
+    }
+    let wanted = shares.gpus_of("on-demand", 100);
+    shares.wait(lender, &wanted);
+    shares.divide();
+    let share = shares
+        .excess(lender, cq, &wanted)
+        .expect("two branches")
+        .share;
+    // Theirs is 5 of the 200 that all could lend, 25; ours 5 of the 120 that there are of the product.
+    assert_eq!((share * 1000 + (1 << 39)) >> 40, 42);
+    // It pays with those, and not with spot.
+    let parent = shares.tree().meet(lender, cq).parent;
+    for (product, falls) in [("on-demand", false), ("spot", true)] {
+        let one = shares.gpus_of(product, 1);
+        assert_eq!(
+            shares.falls_below(cq, parent, &one, false),
+            falls,
+            "{product}"
+        );
+    }
+}
+
 /// 40 to 42: loans inside a subtree are none outside of it.
 #[test]
 fn rows_40_to_42_nested() {
