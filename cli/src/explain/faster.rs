@@ -38,7 +38,7 @@ pub(super) fn hints(view: &View, id: &str, promised_ms: Option<i64>, now: Timest
         return Vec::new();
     };
     let was = Standing {
-        starts_ms: earlier(was.starts_ms, promised_ms),
+        starts_ms: earlier(was.starts_ms.or(was.expected_ms), promised_ms),
         ..was.clone()
     };
     changes(view, request)
@@ -173,7 +173,7 @@ fn starts(was: &Standing, is: &Standing, now: Timestamp) -> (String, bool) {
         let others = words::count(i64::try_from(gone).unwrap_or(i64::MAX), "workload");
         return (format!("on {place}, when {others} gave way"), true);
     }
-    match (was.starts_ms, is.starts_ms) {
+    match (was.starts_ms, is.starts_ms.or(is.expected_ms)) {
         (None, Some(start)) => (in_about(start, now), true),
         (Some(old), Some(new)) if new < old => (in_about(new, now), true),
         _ if was.reason == is.reason => ("no change".to_owned(), false),

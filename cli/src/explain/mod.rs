@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use client::Class;
 use jiff::Timestamp;
 use placement_api::api_type::{ObjectKey, known};
-use placement_api::kinds::{SyncTarget, Workload, api};
+use placement_api::kinds::{SyncTarget, Workload, WorkloadPhase, api};
 use placement_api::names::{SCHEDULER, SYSTEM_NAMESPACE, target_namespace};
 use placement_api::raw::RawObject;
+use scheduler::whatif::View;
 use serde_json::json;
 
 use crate::args;
@@ -44,14 +45,20 @@ pub(crate) async fn run(session: &Session, args: args::Explain) -> Result<(), Fa
         return Err(why_not(&hub, &namespace, &kind, &name).await?);
     };
     let mut facts = gather(&hub, workload).await?;
+    let id = facts.workload.metadata.name.clone().unwrap_or_default();
+    let status = facts.workload.status.as_ref();
+    let promised = status.and_then(|status| status.expected_start.as_ref());
+    let promised = promised.and_then(|text| text.parse::<Timestamp>().ok());
+    let waits = status.is_some_and(|status| status.state == WorkloadPhase::Pending);
     if args.faster {
-        let id = facts.workload.metadata.name.clone().unwrap_or_default();
         let view = crate::whatif::read::view(&hub).await?;
-        let status = facts.workload.status.as_ref();
-        let promised = status.and_then(|status| status.expected_start.as_ref());
-        let promised = promised.and_then(|text| text.parse::<Timestamp>().ok());
         let promised_ms = promised.map(Timestamp::as_millisecond);
         facts.hints = Some(faster::hints(&view, &id, promised_ms, Timestamp::now()));
+        facts.expected_ms = expected_ms(&view, &id);
+    } else if waits && promised.is_none() {
+        // Who may not see the whole fleet is told the rest all the same.
+        let view = crate::whatif::read::view(&hub).await.ok();
+        facts.expected_ms = view.and_then(|view| expected_ms(&view, &id));
     }
     match args.output {
         Some(Format::Json) => return structured(&hub, &facts, false).await,
@@ -65,6 +72,10 @@ pub(crate) async fn run(session: &Session, args: args::Explain) -> Result<(), Fa
         Some(Format::Wide) | None => {}
     }
     output::data(&render::render(&facts, Timestamp::now(), Paint::stdout()))
+}
+
+fn expected_ms(view: &View, id: &str) -> Option<i64> {
+    view.plan().workloads.get(id)?.expected_ms
 }
 
 /// `job/sweep`, or `job` and `sweep`.
@@ -166,6 +177,8 @@ struct Facts {
     in_line: Option<InLine>,
     /// What may let it start earlier, where that was asked.
     hints: Option<Vec<faster::Hint>>,
+    /// When it may be expected to start, ms since 1970.
+    expected_ms: Option<i64>,
 }
 
 async fn gather(hub: &Cluster, workload: Workload) -> Result<Facts, Failure> {
@@ -199,6 +212,7 @@ async fn gather(hub: &Cluster, workload: Workload) -> Result<Facts, Failure> {
         targets,
         in_line,
         hints: None,
+        expected_ms: None,
     })
 }
 

@@ -178,11 +178,17 @@ fn queue(facts: &Facts, out: &mut Lines) {
     out.line("queue", &text);
 }
 
-/// When it is promised to start.
+/// When it is promised to start, or may be expected to.
 fn starts(facts: &Facts, out: &mut Lines, now: Timestamp) {
     let status = facts.workload.status.as_ref();
     let promised = status.and_then(|status| status.expected_start.as_ref());
     let Some(start) = promised.and_then(|text| text.parse::<Timestamp>().ok()) else {
+        if let Some(expected_ms) = facts.expected_ms {
+            let about = super::faster::in_about(expected_ms, now);
+            let text =
+                format!("{about}, if everybody runs as long as was said: an estimate, no promise");
+            out.line("starts", &text);
+        }
         return;
     };
     let left = start.as_second() - now.as_second();

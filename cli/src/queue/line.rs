@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use placement_api::kinds::{Workload, WorkloadPhase};
 use placement_api::reason::Reason;
+use scheduler::whatif::Standing;
 use serde::Serialize;
 
 use crate::output::Paint;
@@ -34,6 +35,9 @@ pub(crate) struct Waiter {
     /// When it is promised to start (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
     expected_start: Option<String>,
+    /// When it may be expected to start if everybody runs as long as was said (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    estimated_start: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<Reason>,
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -72,6 +76,7 @@ pub(crate) fn of(queue: &str, workloads: &[Workload]) -> Vec<Waiter> {
                 wants: one.spec.wants.clone(),
                 submitted: submitted(one).map(|at| at.to_string()).unwrap_or_default(),
                 expected_start: state.expected_start,
+                estimated_start: None,
                 reason: state.reason,
                 message: state.message,
             }
@@ -79,10 +84,20 @@ pub(crate) fn of(queue: &str, workloads: &[Workload]) -> Vec<Waiter> {
         .collect()
 }
 
-/// The same line in an order that a planner has found: places by name of the Workload. Who has none comes last.
-pub(super) fn reorder(line: &mut [Waiter], places: &BTreeMap<String, usize>) {
+/// When a planner expects those to start who wait, by name of the Workload.
+pub(super) fn expect(line: &mut [Waiter], planned: &BTreeMap<String, Standing>) {
+    for one in line {
+        let expected_ms = planned.get(&one.id).and_then(|planned| planned.expected_ms);
+        one.estimated_start = expected_ms
+            .and_then(|at| Timestamp::from_millisecond(at).ok())
+            .map(|at| at.to_string());
+    }
+}
+
+/// The same line in an order that a planner has found, by name of the Workload. Who has no place comes last.
+pub(super) fn reorder(line: &mut [Waiter], planned: &BTreeMap<String, Standing>) {
     for one in line.iter_mut() {
-        one.position = places.get(&one.id).copied();
+        one.position = planned.get(&one.id).and_then(|planned| planned.position);
     }
     line.sort_by_key(|one| one.position.unwrap_or(usize::MAX));
 }
@@ -149,11 +164,17 @@ pub(super) fn render(line: &[Waiter], wide: bool, now: Timestamp, paint: Paint) 
     table.render(paint)
 }
 
-/// `in 12m`, `due` where the promised time has passed.
+/// `in 12m`, `due` where the promised time has passed, `about 12m` where nothing is promised.
 fn starts(one: &Waiter, now: Timestamp) -> String {
-    let promised: Option<Timestamp> = one.expected_start.as_ref().and_then(|at| at.parse().ok());
-    match promised.map(|at| at.as_second() - now.as_second()) {
-        None => "–".to_owned(),
+    let left = |at: &Option<String>| -> Option<i64> {
+        let at: Timestamp = at.as_ref()?.parse().ok()?;
+        Some(at.as_second() - now.as_second())
+    };
+    match left(&one.expected_start) {
+        None => left(&one.estimated_start).map_or_else(
+            || "–".to_owned(),
+            |left| format!("about {}", words::span(left.max(0))),
+        ),
         Some(left) if left > 0 => format!("in {}", words::span(left)),
         Some(_) => "due".to_owned(),
     }
@@ -187,15 +208,25 @@ mod tests {
         let at = "2026-01-01T00:00:00Z";
         let waits = |name: &str| workload(name, "q", 0, at, "Pending", None);
         let mut line = of("q", &["a", "b", "c"].map(waits));
-        reorder(
-            &mut line,
-            &[("b".to_owned(), 1), ("a".to_owned(), 2)].into(),
-        );
+        let at = |position, expected_ms| Standing {
+            position: Some(position),
+            expected_ms,
+            ..Standing::default()
+        };
+        let planned = [
+            ("b".to_owned(), at(1, Some(7_200_000))),
+            ("a".to_owned(), at(2, None)),
+        ]
+        .into();
+        expect(&mut line, &planned);
+        reorder(&mut line, &planned);
         let places: Vec<_> = line
             .iter()
             .map(|one| (one.name.as_str(), one.position))
             .collect();
         assert_eq!(places, [("b", Some(1)), ("a", Some(2)), ("c", None)]);
+        let starts = line.iter().map(|one| starts(one, Timestamp::UNIX_EPOCH));
+        assert_eq!(starts.collect::<Vec<_>>(), ["about 120m", "–", "–"]);
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub(crate) async fn run(session: &Session, args: args::Queue) -> Result<(), Fail
     let workloads: Vec<Workload> = hub.list(&api::WORKLOADS, None).await?;
     let mut line = line::of(&name, &workloads);
     let order = queue.map(|queue| queue.spec.order).unwrap_or_default();
-    if order != QueueOrder::Age && line.len() > 1 {
+    if !line.is_empty() {
         by_plan(&hub, &mut line, order).await;
     }
     match args.output {
@@ -56,17 +56,17 @@ pub(crate) async fn run(session: &Session, args: args::Queue) -> Result<(), Fail
     }
 }
 
-/// Only the planner knows the order of a queue that does not go by age.
+/// Only a planner knows when those may be expected to start who have no promise, and the order of a queue that does not go by age.
 async fn by_plan(hub: &Cluster, line: &mut [line::Waiter], order: QueueOrder) {
     match crate::whatif::read::view(hub).await {
         Ok(view) => {
             let outlook = view.plan();
-            let places = outlook.workloads.into_iter();
-            let places = places
-                .filter_map(|(id, standing)| Some((id, standing.position?)))
-                .collect();
-            line::reorder(line, &places);
+            line::expect(line, &outlook.workloads);
+            if order != QueueOrder::Age {
+                line::reorder(line, &outlook.workloads);
+            }
         }
+        Err(_) if order == QueueOrder::Age => {}
         // It is shown all the same.
         Err(_) => output::warn(&format!(
             "the queue goes by {order:?}; to know that order one has to see the whole fleet, so the line is shown by priority and age"

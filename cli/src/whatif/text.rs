@@ -150,6 +150,9 @@ pub(super) fn standing(standing: &Standing, now: Timestamp) -> String {
     if let Some(start) = standing.starts_ms {
         let left = (start - now.as_millisecond()) / 1000;
         let _infallible = write!(text, ", starts in {}", words::span(left.max(0)));
+    } else if let Some(expected) = standing.expected_ms {
+        let left = (expected - now.as_millisecond()) / 1000;
+        let _infallible = write!(text, ", expected in about {}", words::span(left.max(0)));
     }
     text
 }

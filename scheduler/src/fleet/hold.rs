@@ -192,6 +192,25 @@ impl Fleet {
         target.holds.insert(id.clone(), hold);
     }
 
+    /// Takes what a workload has on a target out of the target's report: it is assumed from now on, and free again once it is released.
+    pub(crate) fn uncount(&mut self, id: &WorkloadId, name: &TargetName, shares: Vec<Share>) {
+        let Some(target) = self.targets.get_mut(name) else {
+            return;
+        };
+        target.counted.remove(id);
+        let counted = |hold: &mut Hold| hold.assumed.is_empty().then(|| std::mem::take(hold));
+        let Some(mut hold) = target.holds.get_mut(id).and_then(counted) else {
+            return;
+        };
+        target.take(&hold, -1);
+        target.add(&shares, 1, |node| &mut node.reported);
+        hold.assumed = shares;
+        target.take(&hold, 1);
+        target.settle(&hold);
+        target.touch(&hold, name, &mut self.index);
+        target.holds.insert(id.clone(), hold);
+    }
+
     /// Targets on which a workload has something reserved.
     pub(crate) fn holders(&self, id: &WorkloadId) -> Vec<TargetName> {
         self.holders.get(id).cloned().unwrap_or_default()
@@ -438,6 +457,20 @@ mod tests {
         }
         fleet.release(&id, &target);
         assert_eq!(free(&fleet), 8);
+    }
+
+    #[test]
+    fn what_is_no_longer_counted_is_free_when_it_goes() {
+        for named in [true, false] {
+            let (mut fleet, target, id, shares) = fleet();
+            let claimed = if named { shares.clone() } else { Vec::new() };
+            fleet.hold(&id, &target, 1, shares.clone(), claimed);
+            fleet.set_inventory(&target, &inventory(2, &[("w", 1)]));
+            fleet.uncount(&id, &target, shares);
+            assert_eq!(free(&fleet), 2, "as before");
+            fleet.release(&id, &target);
+            assert_eq!(free(&fleet), 8, "though the report stands still");
+        }
     }
 
     #[test]

@@ -67,6 +67,7 @@ pub use policy::Policy;
 pub use request::{
     Avoid, Closeness, Current, DEFAULT_MIN_RUNTIME_MS, FailoverRule, PodSetRequest, Request,
 };
+pub(crate) use reserve::whereabouts;
 pub use scoring::{Dimension, Scoring};
 pub use wake::Waiting;
 

@@ -155,7 +155,7 @@ fn adopt_part(fleet: &mut Fleet, needs: &Needs<'_>, part: &Current) -> Event {
 }
 
 /// Where the pods of a workload are on a target: on the nodes that were decided, or were assumed, or where the report sees them.
-pub(super) fn whereabouts(fleet: &mut Fleet, name: &TargetName, request: &Request) -> Vec<Share> {
+pub(crate) fn whereabouts(fleet: &mut Fleet, name: &TargetName, request: &Request) -> Vec<Share> {
     let Some(target) = fleet.target(name.as_str()) else {
         return Vec::new();
     };

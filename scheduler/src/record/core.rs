@@ -8,7 +8,7 @@ use placement_api::toleration::Taint;
 
 use super::digest::Made;
 use crate::fleet::{Event, Fleet, Rates, TargetName, TargetState, WorkloadId};
-use crate::plan::{Decision, Planner, Policy, Report, Request};
+use crate::plan::{self, Decision, Planner, Policy, Report, Request};
 use crate::shares::{QueueSpec, QueueTree};
 
 /// Times that [`Core::plan_all`] looks at those whom its own decisions woke, as the live scheduler does.
@@ -275,6 +275,16 @@ impl Core {
             });
         }
         decisions
+    }
+
+    /// From here on the reports stand still, and what ends gives back its room by itself: to look ahead in time.
+    pub(crate) fn freeze(&mut self, requests: &BTreeMap<WorkloadId, Request>) {
+        for request in requests.values() {
+            for part in &request.current {
+                let shares = plan::whereabouts(&mut self.fleet, &part.target, request);
+                self.fleet.uncount(&request.id, &part.target, shares);
+            }
+        }
     }
 
     /// Does again what was recorded. Of a plan it returns what comes out now.

@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use placement_api::kinds::FailoverMode;
 use placement_api::reason::Reason;
 
 use super::outcome::{Evicted, Moved, Outcome, Pending, Placed, Round};
@@ -13,7 +12,7 @@ use super::{Scenario, build, invariants, metrics, planner, words};
 use crate::fleet::{Fleet, Hold, TargetName, TargetState, WorkloadId};
 use crate::plan::{self, Current, Decision, Part, Request};
 use crate::record::{Core, Step};
-use crate::whatif::View;
+use crate::whatif::{View, happens, staying};
 
 /// An invariant of the planner does not hold: a mistake of ours, not of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,67 +145,13 @@ impl World {
 
     /// All that was decided has happened.
     pub(super) fn settle(&mut self, decisions: &Decisions) {
+        let fleet = self.core.fleet();
         for (id, decision) in decisions {
-            let Some(request) = self.requests.get_mut(id) else {
-                continue;
-            };
-            let mut current: Vec<Current> = staying(decision)
-                .into_iter()
-                .map(|part| happened(request, part, self.now_ms))
-                .collect();
-            // A lost target confirms nothing; who was fenced has stopped all the same.
-            let silent = |part: &&Current| {
-                let lost = self
-                    .core
-                    .fleet()
-                    .target(part.target.as_str())
-                    .is_some_and(|target| target.state == TargetState::Lost);
-                let left = decision
-                    .leaving
-                    .iter()
-                    .any(|one| one.target == part.target && one.step != plan::Step::Stuck);
-                lost && left && request.failover.mode == FailoverMode::Overlap
-            };
-            current.extend(request.current.iter().filter(silent).map(|part| Current {
-                evicting: true,
-                ..part.clone()
-            }));
-            if !request.current.is_empty() && current.is_empty() {
-                request.waits_since_ms = self.now_ms;
+            if let Some(request) = self.requests.get_mut(id) {
+                happens(request, decision, fleet, self.now_ms);
             }
-            request.current = current;
-            request.epoch = decision.epoch;
         }
     }
-}
-
-fn happened(request: &Request, part: &Part, now_ms: i64) -> Current {
-    let before = request
-        .current
-        .iter()
-        .find(|one| one.target == part.target && !one.evicting);
-    Current {
-        target: part.target.clone(),
-        epoch: part.epoch,
-        counts: part.counts.clone(),
-        nodes: part.nodes.clone(),
-        domain: part.domain.clone(),
-        evicting: false,
-        started: true,
-        healthy: true,
-        started_ms: before.map_or(Some(now_ms), |before| before.started_ms),
-    }
-}
-
-/// Parts that run when all that was decided has happened.
-fn staying(decision: &Decision) -> Vec<&Part> {
-    let goes = |part: &&Part| {
-        decision
-            .leaving
-            .iter()
-            .any(|one| one.target == part.target && one.step != plan::Step::Stuck)
-    };
-    decision.parts.iter().filter(|part| !goes(part)).collect()
 }
 
 /// Whether somebody runs with fewer pods than before.

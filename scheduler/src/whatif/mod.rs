@@ -9,6 +9,8 @@
 //! A [`View`] is what the live planner would see if it began anew now; planning it writes nothing anywhere.
 
 mod change;
+mod forecast;
+mod happens;
 mod outlook;
 mod view;
 
@@ -16,5 +18,6 @@ mod view;
 mod tests;
 
 pub use change::{Bound, By, Change};
+pub(crate) use happens::{happens, staying};
 pub use outlook::{Difference, Exit, Outlook, QueueOutlook, Standing, differences};
 pub use view::View;

@@ -59,6 +59,10 @@ pub struct Standing {
     /// When it would be promised to start, ms since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub starts_ms: Option<i64>,
+    /// When it may be expected to start if everybody runs as long as was said and nothing else arrives, ms since 1970; absent where that
+    /// cannot be told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected_ms: Option<i64>,
 }
 
 /// A part that would leave a target.
@@ -128,6 +132,7 @@ impl Standing {
             && self.after == other.after
             && self.reason == other.reason
             && self.starts_ms == other.starts_ms
+            && self.expected_ms == other.expected_ms
             && leaves(self) == leaves(other)
     }
 
@@ -217,6 +222,7 @@ impl Standing {
             message: decision.explanation.message.clone(),
             position: None,
             starts_ms: promised_ms.filter(|_| waits),
+            expected_ms: None,
         }
     }
 }

@@ -143,3 +143,39 @@ fn quota_moves_what_a_queue_is_entitled_to() {
         assert!(error.contains(part), "{error}");
     }
 }
+
+const LINE: &str = "
+queues: [{name: vision}]
+fleet:
+- target: east
+  nodes: [{name: a, capacity: {gpu: 8, cpu: 64}}]
+workloads:
+- {name: old, queue: vision, submitted: -2h, runtime: 3h, pods: [{count: 8, requests: {gpu: 1}}], minCount: 8,
+   state: Running, runsOn: [{target: east, node: a-0, count: 8, started: -2h}]}
+- {name: first, queue: vision, submitted: -50m, runtime: 1h, pods: [{count: 6, requests: {gpu: 1}}], minCount: 6}
+- {name: second, queue: vision, submitted: -40m, pods: [{count: 4, requests: {gpu: 1}}], minCount: 4}
+- {name: third, queue: vision, submitted: -30m, runtime: 1h, pods: [{count: 8, requests: {gpu: 1}}], minCount: 8}
+";
+
+#[test]
+fn who_waits_may_expect_a_start_as_far_as_run_times_are_known() {
+    let view = scenario::view(&scenario::parse("line.yaml", LINE).expect("a scenario"));
+    let starts = |outlook: &Outlook| {
+        ["old", "first", "second", "third"].map(|name| {
+            let expected = outlook.workloads[name].expected_ms;
+            expected.map(|at| (at - view.now_ms) / 60_000)
+        })
+    };
+    let before = view.plan();
+    // The last stands behind one of unknown run time.
+    assert_eq!(starts(&before), [None, Some(60), Some(120), None]);
+    let change = Change::parse("target add west like east").expect("a change");
+    let after = view.change(&change).expect("another target").plan();
+    assert_eq!(
+        after.workloads["first"].places,
+        [("west".to_owned(), 6)].into()
+    );
+    assert_eq!(starts(&after), [None, None, Some(60), Some(60)]);
+    let changed = differences(&before, &after);
+    assert!(changed.iter().any(|one| one.id == "second"), "{changed:?}");
+}

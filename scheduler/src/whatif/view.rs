@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use placement_api::kinds::InventoryStatus;
 
 use super::change::{Bound, Change};
+use super::forecast::forecast;
 use super::outlook::Outlook;
 use crate::fleet::{PRODUCT_LABELS, TargetName, TargetState, WorkloadId, is_extended};
 use crate::plan::Request;
@@ -30,11 +31,18 @@ pub struct View {
 }
 
 impl View {
-    /// Plans everybody, and again whom that may have helped. The view itself stays as it is.
+    /// Plans everybody, and again whom that may have helped, and looks ahead when the others would start. The view itself stays as it is.
     pub fn plan(&self) -> Outlook {
         let mut core = self.core.clone();
         let decisions = core.plan_all(&self.requests, self.now_ms);
-        Outlook::of(self, &core, &decisions)
+        let mut outlook = Outlook::of(self, &core, &decisions);
+        let starts = forecast(self, core, &decisions);
+        for (id, standing) in &mut outlook.workloads {
+            if standing.waits() {
+                standing.expected_ms = starts.get(id.as_str()).copied();
+            }
+        }
+        outlook
     }
 
     /// The same with a change. Workloads are named by their id.

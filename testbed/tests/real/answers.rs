@@ -28,7 +28,9 @@ fn what_if_comes_true_and_the_recorded_run_comes_out_the_same() {
             json!({"strategy": "Gang", "queue": "narrow"}),
         )
         .await?;
-        case.apply(case.job("first", 1, 8, "30m")).await?;
+        let mut first = case.job("first", 1, 8, "30m");
+        first["metadata"]["annotations"] = json!({"inhaul.dev/expected-runtime": "5h"});
+        case.apply(first).await?;
         case.on_member(US, JOB, "first", "it runs", |job| {
             job["status"]["active"] == 1
         })
@@ -38,11 +40,17 @@ fn what_if_comes_true_and_the_recorded_run_comes_out_the_same() {
 
         // The scheduler is asked nothing: these read the hub.
         let line = rig.inhaul(["queue", "narrow"]).await?;
-        ensure!(line.contains("second"), "{line}");
+        ensure!(
+            line.contains("second") && line.contains("about "),
+            "it may expect a start: {line}"
+        );
         let why = rig
             .inhaul(["explain", "job/second", "-n", &case.namespace])
             .await?;
-        ensure!(why.contains("has a limit of 8"), "{why}");
+        ensure!(
+            why.contains("has a limit of 8") && why.contains("an estimate, no promise"),
+            "{why}"
+        );
         let change = ["whatif", "queue", "narrow", "limit", "gpu"];
         let two: Vec<&str> = change.iter().copied().chain(["+2", "-o", "json"]).collect();
         let two = asked(&rig, &two).await?.to_string();

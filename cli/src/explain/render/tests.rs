@@ -27,6 +27,7 @@ fn facts(workload: Workload, assignments: Vec<AssignmentView>) -> Facts {
         targets: Vec::new(),
         in_line: None,
         hints: None,
+        expected_ms: None,
     }
 }
 
@@ -220,6 +221,7 @@ fn users_without_the_right_to_see_targets_see_what_the_workload_says() {
         targets: Vec::new(),
         in_line: None,
         hints: None,
+        expected_ms: None,
     };
     let text = render(&facts, now(), Paint::plain());
     assert!(
@@ -264,4 +266,21 @@ fn what_is_on_its_way_is_no_trouble() {
         text.contains("  trouble    us-1  exceeded quota: gpus (Denied)\n"),
         "{text}"
     );
+}
+
+#[test]
+fn an_estimate_is_shown_where_nothing_is_promised() {
+    let mut job = workload(WorkloadPhase::Pending, &[]);
+    job.spec.placement = "shop".into();
+    let mut facts = facts(job, Vec::new());
+    facts.expected_ms = Some(now().as_millisecond() + 3 * 3_600_000);
+    let text = render(&facts, now(), Paint::plain());
+    let told =
+        "starts     in about 3h, if everybody runs as long as was said: an estimate, no promise";
+    assert!(text.contains(told), "{text}");
+    if let Some(status) = &mut facts.workload.status {
+        status.expected_start = Some("2026-01-06T12:12:00Z".into());
+    }
+    let text = render(&facts, now(), Paint::plain());
+    assert!(!text.contains("an estimate"), "{text}");
 }
