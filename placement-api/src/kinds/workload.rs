@@ -154,6 +154,9 @@ pub struct WorkloadState {
     /// While it waits and is promised a start: when (RFC 3339), or earlier. Only one workload of each queue is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_start: Option<String>,
+    /// When it was last moved to other nodes for the sake of others (RFC 3339): counts in the budget of the defragmentation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved_at: Option<String>,
 }
 
 /// State of scheduling of a workload.

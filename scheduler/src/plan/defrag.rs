@@ -10,7 +10,7 @@
 //! workload than any other eviction: preemptible, past its minimum run time, of no higher priority than the claimant. Nobody moves who has no
 //! other place, and nobody moves for a claimant that would still not fit.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use placement_api::kinds::Strategy;
 use placement_api::reason::Reason;
@@ -33,12 +33,10 @@ const MOST_REGIONS: usize = 32;
 /// Most movers that are considered in one region, the cheapest first.
 const MOST_MOVERS: usize = 64;
 
-/// When workloads were moved.
+/// When workloads were moved in the last hour.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Defrag {
-    moves_ms: VecDeque<i64>,
-    /// Until then nobody moves, for nobody knows who was moved before.
-    not_before_ms: Option<i64>,
+    moves: BTreeSet<(i64, WorkloadId)>,
 }
 
 /// Who moves where.
@@ -48,9 +46,9 @@ struct Arrangement {
 }
 
 impl Defrag {
-    /// Nobody moves in the first hour.
-    pub(super) fn begin(&mut self, now_ms: i64) {
-        self.not_before_ms = Some(now_ms.saturating_add(HOUR_MS));
+    /// An earlier leader has moved a workload.
+    pub(super) fn moved(&mut self, id: &WorkloadId, at_ms: i64) {
+        self.moves.insert((at_ms, id.clone()));
     }
 
     /// Moves that are left in this hour; where none is, when there will be one.
@@ -59,19 +57,11 @@ impl Defrag {
         if most == 0 {
             return Err(None);
         }
-        if let Some(begin) = self.not_before_ms.filter(|begin| *begin > now_ms) {
-            return Err(Some(begin));
-        }
-        let over = |at: &i64| at.saturating_add(HOUR_MS) <= now_ms;
-        while self.moves_ms.front().is_some_and(over) {
-            self.moves_ms.pop_front();
-        }
-        match most
-            .checked_sub(self.moves_ms.len())
-            .filter(|left| *left > 0)
-        {
+        self.moves
+            .retain(|(at, _)| at.saturating_add(HOUR_MS) > now_ms);
+        match most.checked_sub(self.moves.len()).filter(|left| *left > 0) {
             Some(left) => Ok(left),
-            None => Err(self.moves_ms.front().map(|at| at.saturating_add(HOUR_MS))),
+            None => Err(self.moves.first().map(|(at, _)| at.saturating_add(HOUR_MS))),
         }
     }
 
@@ -110,7 +100,7 @@ impl Defrag {
         let mut evictions = Vec::new();
         for (id, room) in best.places {
             hand_on(fleet, &id, true);
-            self.moves_ms.push_back(claim.now_ms);
+            self.moved(&id, claim.now_ms);
             kept.keep(&id, room, claim.now_ms.saturating_add(KEPT_MS));
             evictions.push(Eviction {
                 victim: id,

@@ -158,9 +158,9 @@ impl Planner {
         self.kept.ask(request);
     }
 
-    /// A new leader begins: what its predecessor moved lately it does not know, so for an hour it moves nobody.
-    pub fn begin(&mut self, now_ms: i64) {
-        self.defrag.begin(now_ms);
+    /// An earlier leader has moved a workload for another; it counts in the budget of moves.
+    pub fn moved(&mut self, id: &WorkloadId, at_ms: i64) {
+        self.defrag.moved(id, at_ms);
     }
 
     /// A target found no node for the pods that it was given: others keep away from it for a while, where they have a choice.

@@ -56,8 +56,8 @@ pub enum Step {
     Policy(Policy),
     /// [`Core::set_queues`].
     Queues(Vec<QueueSpec>),
-    /// [`Core::begin`].
-    Begin(i64),
+    /// [`Core::moved`].
+    Moved(WorkloadId, i64),
     /// [`Core::adopt`].
     Adopt(Box<Request>),
     /// [`Core::plan`].
@@ -191,10 +191,10 @@ impl Core {
         self.planner.set_queues(tree);
     }
 
-    /// See [`Planner::begin`].
-    pub fn begin(&mut self, now_ms: i64) {
-        self.note(|| Step::Begin(now_ms));
-        self.planner.begin(now_ms);
+    /// See [`Planner::moved`].
+    pub fn moved(&mut self, id: &WorkloadId, at_ms: i64) {
+        self.note(|| Step::Moved(id.clone(), at_ms));
+        self.planner.moved(id, at_ms);
     }
 
     /// See [`Planner::adopt`].
@@ -311,7 +311,7 @@ impl Core {
             }
             Step::Rates(name, rates) => self.set_rates(&name, rates),
             Step::LocationRates(rates) => self.set_location_rates(rates),
-            Step::Begin(now_ms) => self.begin(now_ms),
+            Step::Moved(id, at_ms) => self.moved(&id, at_ms),
             Step::Levels(levels) => {
                 self.set_levels(levels);
             }

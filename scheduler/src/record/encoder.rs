@@ -95,7 +95,7 @@ impl Encoder {
             Step::Locations(locations) => Line::Locations(locations),
             Step::Rates(name, rates) => Line::Rates(name, rates),
             Step::LocationRates(rates) => Line::LocationRates(rates),
-            Step::Begin(now_ms) => Line::Begin(now_ms),
+            Step::Moved(id, at_ms) => Line::Moved(id, at_ms),
             Step::Levels(levels) => Line::Levels(levels),
             Step::Policy(policy) => Line::Policy(policy),
             Step::Queues(specs) => Line::Queues(specs),

@@ -54,7 +54,7 @@ pub(super) enum Line {
     Rates(TargetName, Rates),
     LocationRates(BTreeMap<String, Rates>),
     Levels(Vec<String>),
-    Begin(i64),
+    Moved(WorkloadId, i64),
     Policy(Policy),
     Queues(Vec<QueueSpec>),
     Adopt(Asked),

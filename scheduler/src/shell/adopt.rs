@@ -24,6 +24,7 @@ impl Entry {
         self.message.clone_from(&status.message);
         self.verdicts.clone_from(&status.explanation);
         self.since_ms = milliseconds(&status.since).unwrap_or(now.ms);
+        self.moved_ms = status.moved_at.as_deref().and_then(milliseconds);
         for refusal in &status.refusals {
             let refused = Refused {
                 message: refusal.message.clone(),

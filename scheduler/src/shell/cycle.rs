@@ -21,7 +21,11 @@ const VERDICTS: usize = 50;
 impl Model {
     /// Reserves what is already assigned, before anything is planned.
     pub(super) fn adopt_all(&mut self, now: Now) {
-        self.core.begin(now.ms);
+        let moved = self.entries.iter();
+        let moved = moved.filter_map(|(id, entry)| Some((id.clone(), entry.moved_ms?)));
+        for (id, at_ms) in moved.collect::<Vec<_>>() {
+            self.core.moved(&id, at_ms);
+        }
         let ids: Vec<WorkloadId> = self.entries.keys().cloned().collect();
         for id in &ids {
             if self
@@ -220,6 +224,9 @@ impl Model {
             if part.started {
                 part.evicting = true;
                 part.evicted_for = Some(leaving.reason);
+                if leaving.reason == Reason::Defragmented {
+                    entry.moved_ms = Some(now.ms);
+                }
                 let text = format!("leaves {}: {}", leaving.target, leaving.message);
                 self.notes
                     .push(Note::normal(&root, leaving.reason.as_str(), text));

@@ -210,6 +210,7 @@ impl Model {
                 .collect(),
             since: timestamp(entry.since_ms),
             expected_start: self.expected_start(entry),
+            moved_at: entry.moved_ms.map(timestamp),
         };
         (spec, status)
     }

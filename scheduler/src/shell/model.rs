@@ -181,6 +181,8 @@ pub(crate) struct Entry {
     pub(crate) verdicts: Vec<TargetVerdict>,
     /// Since when it is in this phase.
     pub(crate) since_ms: i64,
+    /// When it was last moved for the sake of others.
+    pub(crate) moved_ms: Option<i64>,
     /// Parts that should go: how, and what is missing.
     pub(crate) leaving: BTreeMap<TargetName, (Step, String)>,
     /// Its manifests cannot be made.
@@ -227,6 +229,7 @@ impl Entry {
             message: String::new(),
             verdicts: Vec::new(),
             since_ms: now_ms,
+            moved_ms: None,
             leaving: BTreeMap::new(),
             unfit: None,
             needs: BTreeSet::new(),

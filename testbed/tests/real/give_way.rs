@@ -169,3 +169,64 @@ fn nobody_gives_way_inside_the_minimum_run_time() {
         Ok(())
     });
 }
+
+#[test]
+fn defragmentation_moves_what_it_may_and_its_budget_outlives_the_leader() {
+    run(async {
+        let rig = two_nodes().await?;
+        let policy = json!({
+            "apiVersion": "inhaul.dev/v1alpha1", "kind": "FleetPolicy", "metadata": {"name": "default"},
+            "spec": {"defragmentation": {"maxMovesPerHour": 1}},
+        });
+        rig.hub().apply(&policy.to_string()).await?;
+        let case = Case::on(
+            &rig,
+            "pieces",
+            json!({"strategy": "Gang", "disruption": {"minRuntime": "0s"}}),
+        )
+        .await?;
+        // One after the other, so that two share a node and the third has the other one.
+        let start = async |name: &str, gpus: i64| {
+            case.apply(case.job(name, 1, gpus, "30m")).await?;
+            case.on_member(US, JOB, name, "active", |job| job["status"]["active"] == 1)
+                .await?;
+            anyhow::Ok(())
+        };
+        let end = async |name: &str| {
+            rig.hub().delete(JOB, &case.key(name)).await?;
+            rig.member(US).gone(JOB, &case.key(name)).await?;
+            anyhow::Ok(())
+        };
+        let moved = async |name: &str| {
+            let workload = case.workload("batch", "Job", name).await?;
+            anyhow::Ok(workload.unwrap_or_default()["status"]["movedAt"].is_string())
+        };
+        for name in ["a", "b", "c"] {
+            start(name, 4).await?;
+        }
+        end("b").await?;
+        start("whole", 8).await?;
+        for name in ["a", "c"] {
+            case.on_member(US, JOB, name, "active", |job| job["status"]["active"] == 1)
+                .await?;
+        }
+        let (a, c) = (moved("a").await?, moved("c").await?);
+        ensure!(a != c, "one of the two has moved: a {a}, c {c}");
+
+        // The same again under the next leader: the one move of this hour is spent.
+        end("whole").await?;
+        start("d", 4).await?;
+        end(if a { "c" } else { "a" }).await?;
+        rig.kill_scheduler();
+        rig.start_scheduler()?;
+        case.apply(case.job("again", 1, 8, "30m")).await?;
+        case.waits("batch", "Job", "again", "InsufficientCapacity")
+            .await?;
+        for name in [if a { "a" } else { "c" }, "d"] {
+            let job = rig.member(US).there(JOB, &case.key(name)).await?;
+            ensure!(job["status"]["active"] == 1, "{name} was moved: {job:#}");
+        }
+        ensure!(!moved("d").await?, "a second move within the hour");
+        Ok(())
+    });
+}

@@ -151,20 +151,22 @@ fn the_budget_is_one_of_an_hour_and_tells_when_there_is_more() {
 }
 
 #[test]
-fn a_new_leader_moves_nobody_for_an_hour() {
-    let mut case = Case::new(2, 9);
+fn a_new_leader_counts_what_was_moved_before_it() {
+    let mut case = Case::new(2, 1);
     case.runs("a", 4, "n0");
     case.runs("b", 4, "n1");
     case.now_ms = HOUR;
-    case.planner.begin(case.now_ms);
+    for id in ["gone", "gone"] {
+        case.planner.moved(&WorkloadId::from(id), HOUR / 2);
+    }
     case.wants("large", 8);
     let (_, report) = case.cycle();
     assert_eq!(case.node_of("large"), None);
     assert_eq!(
         report.wake_ms.get(&WorkloadId::from("large")),
-        Some(&(2 * HOUR))
+        Some(&(HOUR / 2 + HOUR))
     );
-    case.now_ms = 2 * HOUR;
+    case.now_ms = HOUR / 2 + HOUR;
     case.cycle();
     assert!(case.node_of("large").is_some());
 }
