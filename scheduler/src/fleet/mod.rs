@@ -210,8 +210,9 @@ impl Fleet {
             return Event::nothing();
         }
         self.levels = levels;
-        for target in self.targets.values_mut() {
+        for (name, target) in &mut self.targets {
             target.domains = topology::domains(&self.levels, &target.nodes);
+            self.index.touch(name, None);
         }
         Event::everything()
     }

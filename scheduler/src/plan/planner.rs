@@ -8,6 +8,7 @@ use super::accounts::Accounts;
 use super::ahead::{Ahead, Around};
 use super::book::Book;
 use super::defrag::Defrag;
+use super::draft::Draft;
 use super::history::History;
 use super::kept::Kept;
 use super::needs::Needs;
@@ -315,10 +316,15 @@ impl Planner {
             && self
                 .ahead
                 .close(cycle.fleet, around, request, queue, strong);
-        let mut draft = self
-            .occupancy
-            .draft(cycle.fleet, &needs)
-            .unwrap_or_else(|| draft::draft(cycle.fleet, &needs, hub_degraded, now_ms));
+        let mut draft = match &refusal {
+            Some(refusal) if draft::is_new(request) => {
+                Draft::refused(cycle.fleet, &needs, refusal, now_ms)
+            }
+            _ => self
+                .occupancy
+                .draft(cycle.fleet, &needs)
+                .unwrap_or_else(|| draft::draft(cycle.fleet, &needs, hub_degraded, now_ms)),
+        };
         if let Some(refusal) = &refusal {
             draft.refuse(&needs, refusal);
         }
