@@ -152,12 +152,11 @@ impl Accounts {
         first.is_some_and(|(from_ms, _)| *from_ms <= now_ms)
     }
 
-    /// How strong a claim what a workload lacks is; `None`: it may not start, and [`Self::may_start`] says why.
-    pub(super) fn claim(&self, request: &Request) -> Option<Standing> {
+    /// How strong a claim what a workload of a queue lacks is; `None`: it may not start, and [`Self::may_start`] says why.
+    pub(super) fn claim(&self, queue: QueueId, request: &Request) -> Option<Standing> {
         let none = Ask::default();
         let asks = self.waits(&request.id).map_or(&none, |(_, asks)| asks);
-        self.shares
-            .claim(self.queue(request), asks, request.preemptible)
+        self.shares.claim(queue, asks, request.preemptible)
     }
 
     /// Whether what a workload lacks may start, and how strong the claim is.
@@ -221,14 +220,6 @@ impl Accounts {
     /// Whether there is more than one queue, so that one may owe another something.
     pub(super) fn several(&self) -> bool {
         self.shares.tree().ids().nth(1).is_some()
-    }
-
-    /// The child of the root that a queue is or stands below; the root for its own line.
-    pub(super) fn branch(&self, queue: QueueId) -> QueueId {
-        let path = self.shares.tree().path(queue);
-        path.take_while(|one| *one != QueueTree::ROOT)
-            .last()
-            .unwrap_or(QueueTree::ROOT)
     }
 
     /// The queue of a workload.
