@@ -25,7 +25,7 @@ pub(super) struct Accounts {
 }
 
 /// One workload on the account of its queue.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Entry {
     queue: QueueId,
     /// What it uses, and whether that may be taken away.
@@ -82,12 +82,12 @@ impl Accounts {
         hopeless: bool,
         now_ms: i64,
     ) {
-        let before = self.entries.get(&request.id);
-        let known_ms = before.and_then(|entry| entry.evictable_ms);
-        self.forget(&request.id);
         if request.finished || request.pod_sets.is_empty() {
+            self.forget(&request.id);
             return;
         }
+        let before = self.entries.get(&request.id);
+        let known_ms = before.and_then(|entry| entry.evictable_ms);
         let queue = self.shares.tree().home(&request.queue);
         let (uses, lost) = used(fleet, request, &mut self.shares);
         let wants = !request.suspended && request.blocked.is_none() && !hopeless;
@@ -116,6 +116,10 @@ impl Accounts {
             gone: false,
             waits,
         };
+        if self.entries.get(&request.id) == Some(&entry) {
+            return;
+        }
+        self.forget(&request.id);
         enter(&mut self.shares, &entry);
         list(&mut self.evictable, &self.shares, &request.id, &entry, true);
         self.entries.insert(request.id.clone(), entry);

@@ -46,6 +46,9 @@ impl Book {
             return;
         }
         if let Some(entry) = self.entries.get_mut(&request.id) {
+            if entry.request == *request {
+                return;
+            }
             count(&mut self.running, &entry.request, false);
             entry.request.clone_from(request);
             count(&mut self.running, &entry.request, true);
