@@ -1,6 +1,5 @@
 //! The planner and what it remembers between two cycles.
 
-use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +14,7 @@ use super::needs::Needs;
 use super::occupancy::Occupancy;
 use super::order::Turn;
 use super::orders::Orders;
-use super::race::{Place, Race};
+use super::race::{Asked, Place, Race};
 use super::swap::{self, Swapped};
 use super::verdicts::Verdicts;
 use super::wake::{Refused, Waiting};
@@ -231,7 +230,7 @@ impl Planner {
     fn start(&mut self, cycle: &mut Cycle<'_>, pending: &[&Request]) {
         let mut race = Race::default();
         for request in pending {
-            race.line_up(&self.accounts, self.place(request), Cow::Borrowed(request));
+            race.line_up(&self.accounts, self.place(request), Asked::Woken(request));
         }
         while let Some((request, claim)) = race.pop(&self.accounts) {
             let next = self.waiting.next(&request.id).cloned();
@@ -251,8 +250,8 @@ impl Planner {
                 && let Some(booked) = self.book.get(&next).filter(|one| !runs(&one.request))
             {
                 // Who is like it may have room too.
-                let request = booked.request.clone();
-                race.line_up(&self.accounts, self.place(&request), Cow::Owned(request));
+                let request = Box::new(booked.request.clone());
+                race.line_up(&self.accounts, self.place(&request), Asked::Next(request));
             }
         }
     }

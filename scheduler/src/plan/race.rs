@@ -8,9 +8,9 @@
 //! In a cycle the claims of others only become weaker while somebody starts, so the place of each branch is remembered, and looked for
 //! again only on the way from who has started to the root. What an eviction makes free is another matter: then all are looked at again.
 
-use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
 
 use super::Request;
 use super::accounts::Accounts;
@@ -21,10 +21,30 @@ use crate::shares::{Branch, QueueId, QueueTree, Rank, Standing};
 /// Where a workload stands in the line of its queue.
 pub(super) type Place = (Reverse<i32>, Option<Turn>, i64, WorkloadId);
 
+/// Somebody who waits.
+#[derive(Debug)]
+pub(super) enum Asked<'a> {
+    /// Planned because something has happened to it.
+    Woken(&'a Request),
+    /// Planned because somebody like it has found its place.
+    Next(Box<Request>),
+}
+
+impl Deref for Asked<'_> {
+    type Target = Request;
+
+    fn deref(&self) -> &Request {
+        match self {
+            Self::Woken(request) => request,
+            Self::Next(request) => request,
+        }
+    }
+}
+
 /// Who waits, by queue: in its own order inside a queue, by priority, turn, age and id; between queues the strongest claim decides.
 #[derive(Debug, Default)]
 pub(super) struct Race<'a> {
-    lines: BTreeMap<QueueId, BTreeMap<Place, Cow<'a, Request>>>,
+    lines: BTreeMap<QueueId, BTreeMap<Place, Asked<'a>>>,
     /// Those in a queue or below it, by branch, the first first.
     fields: BTreeMap<QueueId, BTreeSet<Runner>>,
     /// Where each branch stands in the field of its parent.
@@ -52,7 +72,7 @@ enum Claim {
 
 impl<'a> Race<'a> {
     /// Puts a request where it belongs in the line of its queue.
-    pub(super) fn line_up(&mut self, accounts: &Accounts, place: Place, request: Cow<'a, Request>) {
+    pub(super) fn line_up(&mut self, accounts: &Accounts, place: Place, request: Asked<'a>) {
         let queue = accounts.queue(&request);
         let line = self.lines.entry(queue).or_default();
         line.entry(place).or_insert(request);
@@ -60,10 +80,7 @@ impl<'a> Race<'a> {
     }
 
     /// Takes out who goes next; heads that may not start go last.
-    pub(super) fn pop(
-        &mut self,
-        accounts: &Accounts,
-    ) -> Option<(Cow<'a, Request>, Option<Standing>)> {
+    pub(super) fn pop(&mut self, accounts: &Accounts) -> Option<(Asked<'a>, Option<Standing>)> {
         for queue in std::mem::take(&mut self.news) {
             self.look_at(accounts, queue);
         }
