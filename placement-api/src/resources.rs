@@ -303,6 +303,25 @@ mod tests {
     }
 
     #[test]
+    fn names_in_any_order_and_the_last_of_two_amounts() {
+        let pairs = [("b", 1), ("c", 4), ("a", 2), ("b", 3), ("c", 0)];
+        let named = |(name, amount): &(&str, i64)| ((*name).to_owned(), *amount);
+        let mut vector: ResourceVector = pairs.iter().map(named).collect();
+        assert_eq!(
+            vector.iter().collect::<Vec<_>>(),
+            [("a", 2), ("b", 3), ("c", 4)]
+        );
+        vector.set("b", 0);
+        vector.set("aa", 5);
+        let text = serde_json::to_string(&vector).expect("text");
+        assert_eq!(text, r#"{"a":2,"aa":5,"c":4}"#);
+        assert_eq!(
+            serde_json::from_str::<ResourceVector>(&text).expect("vector"),
+            vector
+        );
+    }
+
+    #[test]
     fn copies() {
         let v = |pairs| ResourceVector::from(&list(pairs));
         for (need, free, copies) in [

@@ -11,7 +11,7 @@ use super::needs::{Needs, SetNeed};
 use super::tree::Level;
 use super::words;
 use super::{devices, eligible, spread, tree};
-use crate::fleet::{Fleet, Node, Target, TargetName};
+use crate::fleet::{Amounts, Fleet, Node, Target, TargetName};
 
 /// What was found of the whole fleet.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -347,8 +347,13 @@ fn set_shortfall(fleet: &Fleet, need: &SetNeed<'_>, target: &Target, want: i64) 
             lacks: lacking(fleet, need, target),
         });
     }
-    let usable = || nodes.iter().filter(|node| would_take(need, node));
-    let free = || -> i64 { usable().map(|node| node.free.get(need.main).max(0)).sum() };
+    // Whether anything is free is asked before the rest: in a full fleet it answers for most nodes.
+    let amount_of = |amount: fn(&Node) -> &Amounts| -> i64 {
+        let some = nodes.iter().map(|node| (amount(node).get(need.main), node));
+        some.filter(|(some, node)| *some > 0 && would_take(need, node))
+            .map(|(some, _)| some)
+            .sum()
+    };
     let name = words::resource(fleet.resources().name(need.main));
     let message = if room > 0 {
         format!("room for {room} of {}", words::many(want, "pod"))
@@ -359,19 +364,17 @@ fn set_shortfall(fleet: &Fleet, need: &SetNeed<'_>, target: &Target, want: i64) 
             "full: no node has {} free",
             words::amounts(&need.set.requests)
         )
-    } else if free() == 0 {
-        format!(
-            "full: none of {} {name} free",
-            usable()
-                .map(|node| node.allocatable.get(need.main))
-                .sum::<i64>()
-        )
     } else {
-        format!(
-            "{} {name} free, but no node has room for {}",
-            free(),
-            words::amounts(&need.set.requests)
-        )
+        match amount_of(|node| &node.free) {
+            0 => format!(
+                "full: none of {} {name} free",
+                amount_of(|node| &node.allocatable)
+            ),
+            free => format!(
+                "{free} {name} free, but no node has room for {}",
+                words::amounts(&need.set.requests)
+            ),
+        }
     };
     Some(Short {
         reason: Reason::InsufficientCapacity,
@@ -523,12 +526,13 @@ fn hindrance(fleet: &Fleet, need: &SetNeed<'_>, target: &Target) -> Option<Short
 /// Resources of which more on some node would give room for more pods.
 fn lacking(fleet: &Fleet, need: &SetNeed<'_>, target: &Target) -> BTreeSet<usize> {
     let mut lacks: BTreeSet<usize> = devices::resources(fleet, need).into_iter().collect();
-    let open = target.node_list().iter().filter(|node| {
-        node.unusable.is_none() && need.tainted(node).is_none() && need.may_use(node)
-    });
-    // One after the other: there are few resources and many nodes.
-    for node in open {
-        lacks.insert(need.demand.scarcest_in(&node.free));
+    let usable = target.node_list().iter();
+    for node in usable.filter(|node| node.unusable.is_none()) {
+        // There are few resources and many nodes: most lack what others lack.
+        let number = need.demand.scarcest_in(&node.free);
+        if !lacks.contains(&number) && need.tainted(node).is_none() && need.may_use(node) {
+            lacks.insert(number);
+        }
     }
     lacks
 }
