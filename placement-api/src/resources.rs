@@ -2,9 +2,10 @@
 //! counts them (integers in base units: millicores for `cpu`, whole units rounded up for everything else).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::quantity::Quantity;
 
@@ -66,12 +67,13 @@ pub fn scale(list: &ResourceList, count: u32) -> ResourceList {
 }
 
 /// Amounts in base units. Absent and zero are the same, so zeros are not kept and equality is by amount.
-#[derive(
-    Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, JsonSchema)]
 #[serde(from = "BTreeMap<String, i64>")]
 #[schemars(with = "BTreeMap<String, i64>")]
-pub struct ResourceVector(BTreeMap<String, i64>);
+pub struct ResourceVector(
+    /// By name. There are few and millions of vectors: a sorted list takes a fifth of a tree, and copies share the names.
+    Vec<(Arc<str>, i64)>,
+);
 
 /// The planner's word for a [`ResourceVector`].
 pub type Amounts = ResourceVector;
@@ -79,7 +81,7 @@ pub type Amounts = ResourceVector;
 impl ResourceVector {
     /// Nothing of anything.
     pub const fn new() -> Self {
-        Self(BTreeMap::new())
+        Self(Vec::new())
     }
 
     /// Base units of a quantity of this resource.
@@ -93,21 +95,22 @@ impl ResourceVector {
 
     /// The amount of one resource in base units, zero where absent.
     pub fn get(&self, name: &str) -> i64 {
-        self.0.get(name).copied().unwrap_or_default()
+        self.find(name).map_or(0, |at| self.0[at].1)
     }
 
     /// Sets one amount in base units.
     pub fn set(&mut self, name: &str, amount: i64) {
-        if amount == 0 {
-            self.0.remove(name);
-        } else {
-            self.0.insert(name.to_owned(), amount);
+        match self.find(name) {
+            Ok(at) if amount == 0 => drop(self.0.remove(at)),
+            Ok(at) => self.0[at].1 = amount,
+            Err(_) if amount == 0 => {}
+            Err(at) => self.0.insert(at, (Arc::from(name), amount)),
         }
     }
 
     /// Names and non-zero amounts, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, i64)> {
-        self.0.iter().map(|(name, amount)| (name.as_str(), *amount))
+        self.0.iter().map(|(name, amount)| (&**name, *amount))
     }
 
     /// Whether every amount is zero.
@@ -117,7 +120,7 @@ impl ResourceVector {
 
     /// Whether any amount is below zero.
     pub fn has_negative(&self) -> bool {
-        self.0.values().any(|amount| *amount < 0)
+        self.0.iter().any(|(_, amount)| *amount < 0)
     }
 
     /// Adds all amounts; stops at the limits of `i64`.
@@ -138,19 +141,23 @@ impl ResourceVector {
     /// The difference, never below zero.
     #[must_use]
     pub fn minus(&self, less: &Self) -> Self {
-        self.0
-            .iter()
-            .map(|(name, amount)| (name.clone(), amount.saturating_sub(less.get(name)).max(0)))
-            .collect()
+        let mut rest = self.clone();
+        for (name, amount) in &mut rest.0 {
+            *amount = amount.saturating_sub(less.get(name)).max(0);
+        }
+        rest.0.retain(|(_, amount)| *amount != 0);
+        rest
     }
 
     /// Every amount `count` times.
     #[must_use]
     pub fn times(&self, count: u32) -> Self {
-        self.0
-            .iter()
-            .map(|(name, amount)| (name.clone(), amount.saturating_mul(i64::from(count))))
-            .collect()
+        let mut product = self.clone();
+        for (_, amount) in &mut product.0 {
+            *amount = amount.saturating_mul(i64::from(count));
+        }
+        product.0.retain(|(_, amount)| *amount != 0);
+        product
     }
 
     /// Whether `free` holds all of this. What is not asked never hinders, however negative it is.
@@ -192,6 +199,11 @@ impl ResourceVector {
             .collect()
     }
 
+    /// The position of a name, or where it would be.
+    fn find(&self, name: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|(have, _)| (**have).cmp(name))
+    }
+
     fn zip(&mut self, other: &Self, combine: impl Fn(i64, i64) -> i64) {
         for (name, amount) in other.iter() {
             let combined = combine(self.get(name), amount);
@@ -202,12 +214,27 @@ impl ResourceVector {
 
 impl FromIterator<(String, i64)> for ResourceVector {
     fn from_iter<I: IntoIterator<Item = (String, i64)>>(amounts: I) -> Self {
-        Self(
-            amounts
-                .into_iter()
-                .filter(|(_, amount)| *amount != 0)
-                .collect(),
-        )
+        let named = amounts.into_iter().filter(|(_, amount)| *amount != 0);
+        let mut list: Vec<(Arc<str>, i64)> = named
+            .map(|(name, amount)| (Arc::from(name), amount))
+            .collect();
+        list.sort_by(|a, b| a.0.cmp(&b.0));
+        // Of two amounts of one name the last.
+        list.dedup_by(|next, kept| {
+            let again = next.0 == kept.0;
+            if again {
+                kept.1 = next.1;
+            }
+            again
+        });
+        list.shrink_to_fit();
+        Self(list)
+    }
+}
+
+impl Serialize for ResourceVector {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(self.iter())
     }
 }
 
@@ -272,6 +299,25 @@ mod tests {
                 ("memory", 1536),
                 ("nvidia.com/gpu", 2)
             ]
+        );
+    }
+
+    #[test]
+    fn names_in_any_order_and_the_last_of_two_amounts() {
+        let pairs = [("b", 1), ("c", 4), ("a", 2), ("b", 3), ("c", 0)];
+        let named = |(name, amount): &(&str, i64)| ((*name).to_owned(), *amount);
+        let mut vector: ResourceVector = pairs.iter().map(named).collect();
+        assert_eq!(
+            vector.iter().collect::<Vec<_>>(),
+            [("a", 2), ("b", 3), ("c", 4)]
+        );
+        vector.set("b", 0);
+        vector.set("aa", 5);
+        let text = serde_json::to_string(&vector).expect("text");
+        assert_eq!(text, r#"{"a":2,"aa":5,"c":4}"#);
+        assert_eq!(
+            serde_json::from_str::<ResourceVector>(&text).expect("vector"),
+            vector
         );
     }
 

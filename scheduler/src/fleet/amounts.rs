@@ -22,6 +22,8 @@ pub(crate) const POD_SLOTS: usize = 2;
 #[derive(Clone, Debug)]
 pub struct Resources {
     names: Vec<String>,
+    /// Whether each is one of devices.
+    extended: Vec<bool>,
     numbers: BTreeMap<String, usize>,
 }
 
@@ -57,6 +59,7 @@ impl Default for Resources {
     fn default() -> Self {
         let mut new = Self {
             names: Vec::new(),
+            extended: Vec::new(),
             numbers: BTreeMap::new(),
         };
         for name in [CPU, MEMORY, PODS] {
@@ -74,6 +77,7 @@ impl Resources {
         }
         let number = self.names.len();
         self.names.push(name.to_owned());
+        self.extended.push(is_extended(name));
         self.numbers.insert(name.to_owned(), number);
         number
     }
@@ -86,6 +90,11 @@ impl Resources {
     /// The name of a number.
     pub fn name(&self, number: usize) -> &str {
         self.names.get(number).map_or("", String::as_str)
+    }
+
+    /// Whether a number is that of devices: see [`is_extended`].
+    pub fn is_extended(&self, number: usize) -> bool {
+        self.extended.get(number).copied().unwrap_or(false)
     }
 
     /// What a node has.

@@ -210,8 +210,9 @@ impl Fleet {
             return Event::nothing();
         }
         self.levels = levels;
-        for target in self.targets.values_mut() {
+        for (name, target) in &mut self.targets {
             target.domains = topology::domains(&self.levels, &target.nodes);
+            self.index.touch(name, None);
         }
         Event::everything()
     }
@@ -309,12 +310,8 @@ impl Fleet {
         requests: &ResourceVector,
         claims: &[DeviceClaim],
     ) -> Option<Arc<DeviceNeed>> {
-        let amounts: Vec<(String, i64)> = requests
-            .iter()
-            .filter(|(_, amount)| *amount > 0)
-            .map(|(name, amount)| (name.to_owned(), amount))
-            .collect();
-        self.devices.need(claims, &amounts)
+        let asked = requests.iter().filter(|(_, amount)| *amount > 0);
+        self.devices.need(claims, asked)
     }
 
     /// The same with so many thousandths of one `nvidia.com/gpu`; equal demands are one.

@@ -25,7 +25,7 @@ pub(super) struct Accounts {
 }
 
 /// One workload on the account of its queue.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Entry {
     queue: QueueId,
     /// What it uses, and whether that may be taken away.
@@ -82,12 +82,12 @@ impl Accounts {
         hopeless: bool,
         now_ms: i64,
     ) {
-        let before = self.entries.get(&request.id);
-        let known_ms = before.and_then(|entry| entry.evictable_ms);
-        self.forget(&request.id);
         if request.finished || request.pod_sets.is_empty() {
+            self.forget(&request.id);
             return;
         }
+        let before = self.entries.get(&request.id);
+        let known_ms = before.and_then(|entry| entry.evictable_ms);
         let queue = self.shares.tree().home(&request.queue);
         let (uses, lost) = used(fleet, request, &mut self.shares);
         let wants = !request.suspended && request.blocked.is_none() && !hopeless;
@@ -116,6 +116,10 @@ impl Accounts {
             gone: false,
             waits,
         };
+        if self.entries.get(&request.id) == Some(&entry) {
+            return;
+        }
+        self.forget(&request.id);
         enter(&mut self.shares, &entry);
         list(&mut self.evictable, &self.shares, &request.id, &entry, true);
         self.entries.insert(request.id.clone(), entry);
@@ -152,12 +156,11 @@ impl Accounts {
         first.is_some_and(|(from_ms, _)| *from_ms <= now_ms)
     }
 
-    /// How strong a claim what a workload lacks is; `None`: it may not start, and [`Self::may_start`] says why.
-    pub(super) fn claim(&self, request: &Request) -> Option<Standing> {
+    /// How strong a claim what a workload of a queue lacks is; `None`: it may not start, and [`Self::may_start`] says why.
+    pub(super) fn claim(&self, queue: QueueId, request: &Request) -> Option<Standing> {
         let none = Ask::default();
         let asks = self.waits(&request.id).map_or(&none, |(_, asks)| asks);
-        self.shares
-            .claim(self.queue(request), asks, request.preemptible)
+        self.shares.claim(queue, asks, request.preemptible)
     }
 
     /// Whether what a workload lacks may start, and how strong the claim is.
@@ -221,14 +224,6 @@ impl Accounts {
     /// Whether there is more than one queue, so that one may owe another something.
     pub(super) fn several(&self) -> bool {
         self.shares.tree().ids().nth(1).is_some()
-    }
-
-    /// The child of the root that a queue is or stands below; the root for its own line.
-    pub(super) fn branch(&self, queue: QueueId) -> QueueId {
-        let path = self.shares.tree().path(queue);
-        path.take_while(|one| *one != QueueTree::ROOT)
-            .last()
-            .unwrap_or(QueueTree::ROOT)
     }
 
     /// The queue of a workload.

@@ -8,7 +8,8 @@ use crate::fleet::{TargetName, WorkloadId};
 /// Workloads by id, until they finish or go.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Book {
-    entries: BTreeMap<WorkloadId, Booked>,
+    /// Each by itself: they are large, and a tree keeps room for half as many again.
+    entries: BTreeMap<WorkloadId, Box<Booked>>,
     running: Running,
 }
 
@@ -31,12 +32,12 @@ pub(super) struct Booked {
 
 impl Book {
     pub(super) fn get(&self, id: &WorkloadId) -> Option<&Booked> {
-        self.entries.get(id)
+        self.entries.get(id).map(Box::as_ref)
     }
 
     /// Everybody, by id.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Booked> {
-        self.entries.values()
+        self.entries.values().map(Box::as_ref)
     }
 
     /// Takes in what is asked.
@@ -46,6 +47,9 @@ impl Book {
             return;
         }
         if let Some(entry) = self.entries.get_mut(&request.id) {
+            if entry.request == *request {
+                return;
+            }
             count(&mut self.running, &entry.request, false);
             entry.request.clone_from(request);
             count(&mut self.running, &entry.request, true);
@@ -56,7 +60,7 @@ impl Book {
             request: request.clone(),
             gave_way_to: BTreeSet::new(),
         };
-        self.entries.insert(request.id.clone(), entry);
+        self.entries.insert(request.id.clone(), Box::new(entry));
     }
 
     /// Takes in what was decided.

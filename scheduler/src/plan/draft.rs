@@ -9,7 +9,7 @@ use super::gang::{Added, Within, levels};
 use super::moves::{Exit, Standing, Way, standing};
 use super::needs::Needs;
 use super::tree::Level;
-use super::{Current, Leaving, Step, eligible, strategies};
+use super::{Current, Leaving, Request, Step, eligible, strategies};
 use crate::fleet::{Fleet, TargetName, TargetState};
 use crate::shares::Refusal;
 
@@ -40,6 +40,22 @@ pub(super) struct Draft {
 }
 
 impl Draft {
+    /// That of a new gang that its queue may not have, whatever room there is: none is looked for.
+    pub(super) fn refused(
+        fleet: &Fleet,
+        needs: &Needs<'_>,
+        refusal: &Refusal,
+        now_ms: i64,
+    ) -> Self {
+        Self {
+            missing: Some(needs.wants()),
+            asked: needs.wants(),
+            levels: levels(fleet, needs, now_ms),
+            refused: Some((refusal.reason, refusal.message.clone())),
+            ..Self::default()
+        }
+    }
+
     /// Takes back what was found: its queue may not have it. Who must leave a target still does.
     pub(super) fn refuse(&mut self, needs: &Needs<'_>, refusal: &Refusal) {
         let waits = !self.added.is_empty() || self.missing.is_some();
@@ -52,6 +68,14 @@ impl Draft {
         self.missing.get_or_insert(asked);
         self.asked = needs.wants();
     }
+}
+
+/// Whether it is a gang that has nothing and that nothing but its queue and room can keep from starting.
+pub(super) fn is_new(request: &Request) -> bool {
+    request.is_plain()
+        && request.strategy == Strategy::Gang
+        && !request.finished
+        && !request.pod_sets.is_empty()
 }
 
 /// What a workload has, sorted by how it stands.

@@ -60,7 +60,7 @@ pub(super) fn fill(
 ) -> Option<Vec<Pick>> {
     let active: Vec<usize> = (0..wants.len()).filter(|set| wants[*set] > 0).collect();
     if let [set] = active[..] {
-        let copies = needs.sets[set].copies_on(target);
+        let copies = needs.sets[set].copies_among(target, nodes.iter().copied());
         let picked = pick(
             &places(fleet, needs, target, set, nodes, &copies),
             wants[set],

@@ -131,30 +131,14 @@ fn whole(fleet: &Fleet, needs: &Needs<'_>, ask: &Ask<'_>, tier: &[TargetName]) -
     let weighed = needs.request.scoring.names(Dimension::Topology);
     let together = if weighed { ask.levels.len() } else { 1 };
     for levels in ask.levels.chunks(together.max(1)) {
-        let mut candidates: Vec<Candidate<'_>> = Vec::new();
-        for level in levels {
-            for one in &seen {
-                let mut rooms = one.rooms(level);
-                rooms.retain(|room| room.holds(&ask.wants));
-                if rooms.is_empty() {
-                    continue;
-                }
-                let spans = one.spans(fleet, needs, level, &ask.wants);
-                candidates.extend(rooms.iter().map(|room| {
-                    let span = spans.get(&room.number).copied().unwrap_or_default();
-                    Candidate {
-                        numbers: one.numbers(needs, room, ask, (level, span)),
-                        seen: one,
-                        level,
-                        domain: room.number,
-                    }
-                }));
-            }
-        }
+        let candidates = levels.iter().flat_map(|level| {
+            let of_one = move |one| candidates(fleet, needs, ask, one, level);
+            seen.iter().flat_map(of_one)
+        });
         for one in in_order(needs, candidates, exact) {
             let Candidate { seen, level, .. } = one;
             let nodes = seen.nodes_of(level, one.domain);
-            if let Some(picks) = arrange(fleet, needs, seen.target, level, &nodes, &ask.wants) {
+            if let Some(picks) = arrange(fleet, needs, seen, level, &nodes, &ask.wants) {
                 return Some(Added {
                     target: seen.name.clone(),
                     counts: ask.wants.clone(),
@@ -168,12 +152,39 @@ fn whole(fleet: &Fleet, needs: &Needs<'_>, ask: &Ask<'_>, tier: &[TargetName]) -
     None
 }
 
+/// The domains of a level of one target that hold the gang.
+fn candidates<'a>(
+    fleet: &Fleet,
+    needs: &Needs<'_>,
+    ask: &Ask<'_>,
+    seen: &'a Seen<'a>,
+    level: &'a Level,
+) -> Vec<Candidate<'a>> {
+    let rooms = seen.rooms(needs, level, &ask.wants);
+    let spans = seen.spans(fleet, needs, level, &rooms, &ask.wants);
+    let all = seen.numbers(needs, ask, level);
+    let found = rooms.iter().zip(spans).map(|(room, span)| Candidate {
+        numbers: seen.numbers_in(needs, all, room, ask, (level, span)),
+        seen,
+        level,
+        domain: room.number,
+    });
+    found.collect()
+}
+
 /// Candidates, the best first; only that one where one is enough.
 fn in_order<'a>(
     needs: &Needs<'_>,
-    candidates: Vec<Candidate<'a>>,
+    candidates: impl Iterator<Item = Candidate<'a>>,
     one_is_enough: bool,
 ) -> Vec<Candidate<'a>> {
+    if one_is_enough && needs.request.scoring.is_default() {
+        // Then the numbers are the rank.
+        let key = |one: &Candidate<'a>| (one.numbers, one.seen.name, one.domain);
+        let best = candidates.min_by(|a, b| key(a).cmp(&key(b)));
+        return best.into_iter().collect();
+    }
+    let candidates: Vec<Candidate<'a>> = candidates.collect();
     let numbers: Vec<Numbers> = candidates.iter().map(|one| one.numbers).collect();
     let ranks = ranks(&needs.request.scoring, &numbers);
     let mut ranked: Vec<(Rank, Candidate<'a>)> = ranks.into_iter().zip(candidates).collect();
@@ -220,14 +231,7 @@ fn over_several(
     let added = parts?;
     let added = added.into_iter().map(|(position, counts)| {
         let one = &seen[position];
-        let picks = arrange(
-            fleet,
-            needs,
-            one.target,
-            &Level::Target,
-            &one.nodes,
-            &counts,
-        )?;
+        let picks = arrange(fleet, needs, one, &Level::Target, &one.nodes, &counts)?;
         Some(Added {
             target: one.name.clone(),
             counts,
@@ -342,8 +346,8 @@ fn partial(fleet: &Fleet, needs: &Needs<'_>, ask: &Ask<'_>, tier: &[TargetName])
         if !one.may_hold(&ask.minimums) {
             continue;
         }
-        let rooms = one.rooms(level);
-        for domain in rooms.iter().filter(|domain| domain.holds(&ask.minimums)) {
+        let all = one.numbers(needs, ask, level);
+        for domain in &one.rooms(needs, level, &ask.minimums) {
             let nodes = one.nodes_of(level, domain.number);
             let Some(mut picks) = seat(fleet, needs, one.target, &nodes, &ask.minimums) else {
                 continue;
@@ -375,7 +379,7 @@ fn partial(fleet: &Fleet, needs: &Needs<'_>, ask: &Ask<'_>, tier: &[TargetName])
                 device: None,
             };
             found.push((
-                one.numbers(needs, domain, ask, (level, Span::default())),
+                one.numbers_in(needs, all, domain, ask, (level, Span::default())),
                 added,
             ));
         }
@@ -410,11 +414,12 @@ pub(super) fn seat(
 fn arrange(
     fleet: &Fleet,
     needs: &Needs<'_>,
-    target: &Target,
+    seen: &Seen<'_>,
     level: &Level,
     nodes: &[usize],
     wants: &[i64],
 ) -> Option<Vec<Pick>> {
+    let target = seen.target;
     let active: Vec<usize> = (0..wants.len()).filter(|set| wants[*set] > 0).collect();
     let by_tree = needs.request.topology.is_some()
         && needs.packing == Packing::Pack
@@ -422,7 +427,6 @@ fn arrange(
     let (true, [set]) = (by_tree, &active[..]) else {
         return seat(fleet, needs, target, nodes, wants);
     };
-    let copies = needs.sets[*set].copies_on(target);
     let mut picks = Vec::new();
     descend(
         fleet,
@@ -430,7 +434,7 @@ fn arrange(
         target,
         level,
         nodes,
-        &copies,
+        &seen.copies[*set],
         (*set, wants[*set]),
         &mut picks,
     );

@@ -9,9 +9,7 @@ use placement_api::toleration::{BLOCKING, Taint, TaintEffect, Toleration, tolera
 use super::closed::Closed;
 use super::history::WORST;
 use super::{PodSetRequest, Request};
-use crate::fleet::{
-    Amounts, CPU_TIME, Demand, Fleet, HOSTNAME, Node, Target, TargetName, is_extended,
-};
+use crate::fleet::{Amounts, CPU_TIME, Demand, Fleet, HOSTNAME, Node, Target, TargetName};
 
 /// Most copies that are counted on one node: pods that ask nothing fit any number of times.
 const MOST_COPIES: i64 = 1 << 20;
@@ -132,7 +130,7 @@ impl<'a> SetNeed<'a> {
             .iter()
             .map(|(number, _)| number)
             .chain(demand.share().map(|(number, _)| number))
-            .filter(|number| is_extended(resources.name(*number)))
+            .filter(|number| resources.is_extended(*number))
             .collect();
         Self {
             set,
@@ -179,6 +177,15 @@ impl<'a> SetNeed<'a> {
 
     /// Pods of this role on each node of a target.
     pub(super) fn copies_on(&self, target: &Target) -> Vec<i64> {
+        self.copies_among(target, 0..target.node_list().len())
+    }
+
+    /// Pods of this role on these nodes of a target, by position; on others none.
+    pub(super) fn copies_among(
+        &self,
+        target: &Target,
+        nodes: impl Iterator<Item = usize>,
+    ) -> Vec<i64> {
         // Devices are costly to count, and most nodes stand like the one before them.
         let mut last: Option<(&Amounts, i64)> = None;
         let mut count = |free| match last {
@@ -189,16 +196,18 @@ impl<'a> SetNeed<'a> {
                 copies
             }
         };
-        let nodes = target.node_list().iter();
-        if self.demand.devices().is_none() {
-            return nodes.map(|node| self.copies(node)).collect();
+        let all = target.node_list();
+        let mut copies = vec![0; all.len()];
+        for at in nodes {
+            let node = &all[at];
+            copies[at] = if self.demand.devices().is_none() {
+                self.copies(node)
+            } else {
+                let count = count(&node.free);
+                self.copies_by(node, |_| count)
+            };
         }
-        nodes
-            .map(|node| {
-                let copies = count(&node.free);
-                self.copies_by(node, |_| copies)
-            })
-            .collect()
+        copies
     }
 
     /// Whether the pods may be on this node by their selector and affinity.
@@ -258,7 +267,7 @@ impl<'a> SetNeed<'a> {
         let at_home = self.demand.has_claims() && node.allocatable.devices().is_some();
         let idle = !at_home
             && node.allocatable.positive().any(|number| {
-                !self.devices.contains(&number) && is_extended(fleet.resources().name(number))
+                !self.devices.contains(&number) && fleet.resources().is_extended(number)
             });
         let rank = self.demand.rank_in(&node.free);
         let avoided = 2 * (MOST_SOFT + 1) * rank + 2 * soft + i64::from(idle);

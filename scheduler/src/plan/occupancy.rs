@@ -487,7 +487,12 @@ fn rank(fleet: &Fleet, needs: &Needs<'_>, need: &SetNeed<'_>, kind: &Kind) -> Op
 }
 
 /// Whether a node or a target is all that is to be decided: a new gang of one role without wishes about where its pods are to each other.
-pub(super) fn plain(needs: &Needs<'_>) -> bool {
+fn plain(needs: &Needs<'_>) -> bool {
+    is_one_role(needs) && needs.request.topology.is_none()
+}
+
+/// Whether it is a new gang of one role without wishes but closeness.
+pub(super) fn is_one_role(needs: &Needs<'_>) -> bool {
     let request = needs.request;
     let [need] = &needs.sets[..] else {
         return false;
@@ -512,7 +517,6 @@ pub(super) fn plain(needs: &Needs<'_>) -> bool {
         && request.spares == 0
         && request.current.is_empty()
         && request.avoid.is_empty()
-        && request.topology.is_none()
         && request.spread.is_empty()
         && request.blocked.is_none()
         && !request.suspended

@@ -1,6 +1,5 @@
 //! The planner and what it remembers between two cycles.
 
-use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,13 +7,14 @@ use super::accounts::Accounts;
 use super::ahead::{Ahead, Around};
 use super::book::Book;
 use super::defrag::Defrag;
+use super::draft::Draft;
 use super::history::History;
 use super::kept::Kept;
 use super::needs::Needs;
 use super::occupancy::Occupancy;
 use super::order::Turn;
 use super::orders::Orders;
-use super::race::{Place, Race};
+use super::race::{Asked, Place, Race};
 use super::swap::{self, Swapped};
 use super::verdicts::Verdicts;
 use super::wake::{Refused, Waiting};
@@ -230,7 +230,7 @@ impl Planner {
     fn start(&mut self, cycle: &mut Cycle<'_>, pending: &[&Request]) {
         let mut race = Race::default();
         for request in pending {
-            race.line_up(&self.accounts, self.place(request), Cow::Borrowed(request));
+            race.line_up(&self.accounts, self.place(request), Asked::Woken(request));
         }
         while let Some((request, claim)) = race.pop(&self.accounts) {
             let next = self.waiting.next(&request.id).cloned();
@@ -250,8 +250,8 @@ impl Planner {
                 && let Some(booked) = self.book.get(&next).filter(|one| !runs(&one.request))
             {
                 // Who is like it may have room too.
-                let request = booked.request.clone();
-                race.line_up(&self.accounts, self.place(&request), Cow::Owned(request));
+                let request = Box::new(booked.request.clone());
+                race.line_up(&self.accounts, self.place(&request), Asked::Next(request));
             }
         }
     }
@@ -315,10 +315,15 @@ impl Planner {
             && self
                 .ahead
                 .close(cycle.fleet, around, request, queue, strong);
-        let mut draft = self
-            .occupancy
-            .draft(cycle.fleet, &needs)
-            .unwrap_or_else(|| draft::draft(cycle.fleet, &needs, hub_degraded, now_ms));
+        let mut draft = match &refusal {
+            Some(refusal) if draft::is_new(request) => {
+                Draft::refused(cycle.fleet, &needs, refusal, now_ms)
+            }
+            _ => self
+                .occupancy
+                .draft(cycle.fleet, &needs)
+                .unwrap_or_else(|| draft::draft(cycle.fleet, &needs, hub_degraded, now_ms)),
+        };
         if let Some(refusal) = &refusal {
             draft.refuse(&needs, refusal);
         }

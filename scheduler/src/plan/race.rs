@@ -1,130 +1,162 @@
 //! Whose turn it is among the heads of all queues.
 //!
-//! In a cycle the claims of others only become weaker while somebody starts, so the best head of each branch of the tree is remembered, and
-//! looked for again only where something has started. What an eviction makes free is another matter: then all are looked at again.
+//! ```text
+//! line of a queue -> its head -\
+//! queue below it -> its first ---> first of the queue -> its place among the branches of the parent -> ... -> first of the root
+//! ```
+//!
+//! In a cycle the claims of others only become weaker while somebody starts, so the place of each branch is remembered, and looked for
+//! again only on the way from who has started to the root. What an eviction makes free is another matter: then all are looked at again.
 
-use std::borrow::Cow;
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
 
 use super::Request;
 use super::accounts::Accounts;
 use super::order::Turn;
 use crate::fleet::WorkloadId;
-use crate::shares::{QueueId, Standing};
+use crate::shares::{Branch, QueueId, QueueTree, Rank, Standing};
 
 /// Where a workload stands in the line of its queue.
 pub(super) type Place = (Reverse<i32>, Option<Turn>, i64, WorkloadId);
 
+/// Somebody who waits.
+#[derive(Debug)]
+pub(super) enum Asked<'a> {
+    /// Planned because something has happened to it.
+    Woken(&'a Request),
+    /// Planned because somebody like it has found its place.
+    Next(Box<Request>),
+}
+
+impl Deref for Asked<'_> {
+    type Target = Request;
+
+    fn deref(&self) -> &Request {
+        match self {
+            Self::Woken(request) => request,
+            Self::Next(request) => request,
+        }
+    }
+}
+
 /// Who waits, by queue: in its own order inside a queue, by priority, turn, age and id; between queues the strongest claim decides.
 #[derive(Debug, Default)]
 pub(super) struct Race<'a> {
-    lines: BTreeMap<QueueId, BTreeMap<Place, Cow<'a, Request>>>,
-    /// Queues with a line, by the child of the root that they are or stand below.
-    branches: BTreeMap<QueueId, Branch>,
+    lines: BTreeMap<QueueId, BTreeMap<Place, Asked<'a>>>,
+    /// Those in a queue or below it, by branch, the first first.
+    fields: BTreeMap<QueueId, BTreeSet<Runner>>,
+    /// Where each branch stands in the field of its parent.
+    stands: BTreeMap<Branch, Runner>,
+    /// Queues of which something has changed.
+    news: BTreeSet<QueueId>,
 }
 
-#[derive(Debug, Default)]
-struct Branch {
-    queues: BTreeSet<QueueId>,
-    /// The queue whose head goes first of these, and how strong its claim is; absent: to be looked for.
-    best: Option<Head>,
+/// The best head of a branch. The strongest claim goes first, at the nearest common parent the branch that ranks first; heads that may not
+/// start go last, of these the queue of the lower number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Runner {
+    claim: Claim,
+    rank: Option<Rank>,
+    queue: QueueId,
+    branch: Branch,
 }
 
-/// A queue and the claim of its head; `None`: that may not start.
-type Head = (QueueId, Option<Standing>);
+/// How strong a claim is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Claim {
+    Stands(Standing),
+    MayNotStart,
+}
 
 impl<'a> Race<'a> {
     /// Puts a request where it belongs in the line of its queue.
-    pub(super) fn line_up(&mut self, accounts: &Accounts, place: Place, request: Cow<'a, Request>) {
+    pub(super) fn line_up(&mut self, accounts: &Accounts, place: Place, request: Asked<'a>) {
         let queue = accounts.queue(&request);
         let line = self.lines.entry(queue).or_default();
         line.entry(place).or_insert(request);
-        let branch = self.branches.entry(accounts.branch(queue)).or_default();
-        branch.queues.insert(queue);
-        branch.best = None;
+        self.news.insert(queue);
     }
 
     /// Takes out who goes next; heads that may not start go last.
-    pub(super) fn pop(
-        &mut self,
-        accounts: &Accounts,
-    ) -> Option<(Cow<'a, Request>, Option<Standing>)> {
-        let (queue, standing) = loop {
-            let (branch, best) = self.first(accounts)?;
-            if claim(&self.lines, accounts, best.0) == best.1 {
-                break best;
+    pub(super) fn pop(&mut self, accounts: &Accounts) -> Option<(Asked<'a>, Option<Standing>)> {
+        for queue in std::mem::take(&mut self.news) {
+            self.look_at(accounts, queue);
+        }
+        let first = loop {
+            let first = *self.fields.get(&QueueTree::ROOT)?.first()?;
+            if self.claim(accounts, first.queue) == Some(first.claim) {
+                break first;
             }
             // Others have used up what it counted on.
-            self.branches.get_mut(&branch)?.best = None;
+            self.look_at(accounts, first.queue);
         };
-        let line = self.lines.get_mut(&queue)?;
+        let line = self.lines.get_mut(&first.queue)?;
         let (_, request) = line.pop_first()?;
-        let done = line.is_empty();
-        let above = accounts.branch(queue);
-        if done {
-            self.lines.remove(&queue);
+        if line.is_empty() {
+            self.lines.remove(&first.queue);
         }
-        if let Some(branch) = self.branches.get_mut(&above) {
-            branch.best = None;
-            if done {
-                branch.queues.remove(&queue);
-            }
-            if branch.queues.is_empty() {
-                self.branches.remove(&above);
-            }
-        }
+        self.news.insert(first.queue);
+        let standing = match first.claim {
+            Claim::Stands(standing) => Some(standing),
+            Claim::MayNotStart => None,
+        };
         Some((request, standing))
     }
 
     /// Something was given back: everybody's claim may be stronger.
     pub(super) fn look_again(&mut self) {
-        for branch in self.branches.values_mut() {
-            branch.best = None;
+        self.news.extend(self.lines.keys());
+    }
+
+    /// Finds the places of a queue's line and of all branches that it is in.
+    fn look_at(&mut self, accounts: &Accounts, queue: QueueId) {
+        let tree = accounts.shares.tree();
+        let line = Branch::Line(queue);
+        let head = self.claim(accounts, queue);
+        self.put(accounts, queue, line, head.map(|claim| (claim, queue)));
+        for one in tree.path(queue) {
+            let Some(parent) = tree.parent(one) else {
+                break;
+            };
+            let best = self.fields.get(&one).and_then(BTreeSet::first);
+            let best = best.map(|best| (best.claim, best.queue));
+            self.put(accounts, parent, Branch::Queue(one), best);
         }
     }
 
-    fn first(&mut self, accounts: &Accounts) -> Option<(QueueId, Head)> {
-        let mut first: Option<(QueueId, Head)> = None;
-        for (above, branch) in &mut self.branches {
-            if branch.best.is_none() {
-                for queue in &branch.queues {
-                    let head = (*queue, claim(&self.lines, accounts, *queue));
-                    if branch
-                        .best
-                        .is_none_or(|best| goes_before(accounts, head, best))
-                    {
-                        branch.best = Some(head);
-                    }
-                }
-            }
-            let Some(best) = branch.best else { continue };
-            if first.is_none_or(|(_, first)| goes_before(accounts, best, first)) {
-                first = Some((*above, best));
-            }
+    /// Puts the best head of a branch into the field of its parent, in place of the one before.
+    fn put(
+        &mut self,
+        accounts: &Accounts,
+        parent: QueueId,
+        branch: Branch,
+        best: Option<(Claim, QueueId)>,
+    ) {
+        let field = self.fields.entry(parent).or_default();
+        if let Some(before) = self.stands.remove(&branch) {
+            field.remove(&before);
         }
-        first
+        let Some((claim, queue)) = best else { return };
+        let rank = match claim {
+            Claim::Stands(standing) => Some(accounts.shares.rank(branch, standing)),
+            Claim::MayNotStart => None,
+        };
+        let runner = Runner {
+            claim,
+            rank,
+            queue,
+            branch,
+        };
+        field.insert(runner);
+        self.stands.insert(branch, runner);
     }
-}
 
-fn claim(
-    lines: &BTreeMap<QueueId, BTreeMap<Place, Cow<'_, Request>>>,
-    accounts: &Accounts,
-    queue: QueueId,
-) -> Option<Standing> {
-    let (_, head) = lines.get(&queue)?.first_key_value()?;
-    accounts.claim(head)
-}
-
-/// Whether one head goes before another. Of two that may not start the queue of the lower number.
-fn goes_before(accounts: &Accounts, one: Head, other: Head) -> bool {
-    match (one.1, other.1) {
-        (Some(mine), Some(standing)) => {
-            let order = accounts.shares.compare(one.0, mine, other.0, standing);
-            order == Ordering::Less || order == Ordering::Equal && one.0 < other.0
-        }
-        (Some(_), None) => true,
-        (None, Some(_)) => false,
-        (None, None) => one.0 < other.0,
+    /// How strong the claim of a queue's head is; `None`: nobody waits in its line.
+    fn claim(&self, accounts: &Accounts, queue: QueueId) -> Option<Claim> {
+        let (_, head) = self.lines.get(&queue)?.first_key_value()?;
+        let standing = accounts.claim(queue, head);
+        Some(standing.map_or(Claim::MayNotStart, Claim::Stands))
     }
 }

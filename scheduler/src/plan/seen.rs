@@ -1,7 +1,5 @@
 //! A target as a gang sees it: what its nodes and domains hold, and what speaks for each.
 
-use std::collections::BTreeMap;
-
 use placement_api::kinds::Packing;
 
 use super::gang::{Ask, nodes_within};
@@ -17,27 +15,20 @@ pub(super) struct Seen<'a> {
     pub(super) target: &'a Target,
     pub(super) nodes: Vec<usize>,
     /// Copies by role and node, each role as if it were alone.
-    copies: Vec<Vec<i64>>,
+    pub(super) copies: Vec<Vec<i64>>,
     /// Copies of the leading role on nodes that are not to be avoided.
     proper: Vec<i64>,
     /// The domain in which its spares would be, where it asks for some.
     around: Option<Level>,
 }
 
-/// What one domain holds, each role as if it were alone.
+/// What one domain holds of the leading role, as if that were alone.
 pub(super) struct Room {
     pub(super) number: usize,
-    copies: Vec<i64>,
+    /// Its first node.
+    pub(super) first: usize,
+    copies: i64,
     proper: i64,
-}
-
-impl Room {
-    pub(super) fn holds(&self, wants: &[i64]) -> bool {
-        self.copies
-            .iter()
-            .zip(wants)
-            .all(|(copies, want)| copies >= want)
-    }
 }
 
 impl<'a> Seen<'a> {
@@ -58,11 +49,8 @@ impl<'a> Seen<'a> {
             (&needs.request.topology, ask.levels.contains(&Level::Target))
         {
             // Who must be in one rack cannot be on a node that is in none.
-            nodes.retain(|node| {
-                target.node_list()[*node]
-                    .labels
-                    .contains_key(&topology.level)
-            });
+            let numbering = Numbering::new(&asked(fleet.levels(), topology), target);
+            nodes.retain(|node| numbering.of(*node) != NOWHERE);
         }
         if !copies.is_empty() {
             nodes.retain(|node| copies.iter().any(|copies| copies[*node] > 0));
@@ -100,46 +88,34 @@ impl<'a> Seen<'a> {
             .all(|(set, want)| *want == 0 || self.total(set) >= *want)
     }
 
-    /// The domains of a level that have nodes for it, by number.
-    pub(super) fn rooms(&self, level: &Level) -> Vec<Room> {
+    /// The domains of a level that hold so many of each role, each role as if it were alone; by number.
+    pub(super) fn rooms(&self, needs: &Needs<'_>, level: &Level, wants: &[i64]) -> Vec<Room> {
         let numbering = Numbering::new(level, self.target);
-        if *level == Level::Target {
-            let copies = (0..self.copies.len()).map(|set| self.total(set)).collect();
-            let proper = self
-                .nodes
-                .iter()
-                .filter_map(|node| self.proper.get(*node))
-                .sum();
-            return vec![Room {
-                number: 0,
-                copies,
-                proper,
-            }];
-        }
-        let mut order: Vec<(usize, usize)> = self
-            .nodes
-            .iter()
-            .map(|node| (numbering.of(*node), *node))
-            .collect();
+        let numbered = self.nodes.iter().map(|node| (numbering.of(*node), *node));
+        let mut order: Vec<(usize, usize)> =
+            numbered.filter(|(number, _)| *number != NOWHERE).collect();
         order.sort_unstable();
-        let mut rooms: Vec<Room> = Vec::new();
-        for (number, node) in order.into_iter().filter(|(number, _)| *number != NOWHERE) {
-            if rooms.last().is_none_or(|room| room.number != number) {
-                rooms.push(Room {
-                    number,
-                    copies: vec![0; self.copies.len()],
-                    proper: 0,
-                });
-            }
-            let Some(room) = rooms.last_mut() else {
-                continue;
+        let room = |part: &[(usize, usize)]| {
+            let sum = |copies: &Vec<i64>| -> i64 {
+                let here = part.iter().filter_map(|(_, node)| copies.get(*node));
+                here.sum()
             };
-            for (sum, copies) in room.copies.iter_mut().zip(&self.copies) {
-                *sum += copies[node];
-            }
-            room.proper += self.proper.get(node).copied().unwrap_or(0);
+            let mut roles = self.copies.iter().zip(wants);
+            let (number, first) = part.first().copied().unwrap_or_default();
+            roles
+                .all(|(copies, want)| sum(copies) >= *want)
+                .then(|| Room {
+                    number,
+                    first,
+                    copies: self.copies.get(needs.leading()).map_or(0, sum),
+                    proper: sum(&self.proper),
+                })
+        };
+        if *level == Level::Target {
+            // The target is there even if none of its nodes is.
+            return room(&order).into_iter().collect();
         }
-        rooms
+        order.chunk_by(|a, b| a.0 == b.0).filter_map(room).collect()
     }
 
     pub(super) fn nodes_of(&self, level: &Level, number: usize) -> Vec<usize> {
@@ -151,55 +127,54 @@ impl<'a> Seen<'a> {
             .collect()
     }
 
-    /// What speaks for the domains of a level beside their room, where closeness was asked for.
+    /// What speaks for these domains of a level beside their room, where closeness was asked for.
     pub(super) fn spans(
         &self,
         fleet: &Fleet,
         needs: &Needs<'_>,
         level: &Level,
+        rooms: &[Room],
         wants: &[i64],
-    ) -> BTreeMap<usize, Span> {
+    ) -> Vec<Span> {
         let leading = needs.leading();
-        let (Some(topology), Packing::Pack, Some(copies)) = (
+        let (Some(topology), Packing::Pack, Some(copies), false) = (
             &needs.request.topology,
             needs.packing,
             self.copies.get(leading),
+            rooms.is_empty(),
         ) else {
-            return BTreeMap::new();
+            return vec![Span::default(); rooms.len()];
         };
         let asked = asked(fleet.levels(), topology);
         let levels = (level, &asked);
-        spans(
-            fleet,
-            levels,
-            self.target,
-            &self.nodes,
-            copies,
-            wants[leading],
-        )
+        let want = wants[leading];
+        spans(fleet, levels, self.target, &self.nodes, copies, want, rooms)
     }
 
-    /// What speaks for one of its domains.
-    pub(super) fn numbers(
+    /// What speaks for all of its domains of a level.
+    pub(super) fn numbers(&self, needs: &Needs<'_>, ask: &Ask<'_>, level: &Level) -> Numbers {
+        let width = ask.levels.iter().position(|one| one == level);
+        Numbers {
+            topology: width.and_then(|one| i64::try_from(one).ok()).unwrap_or(0),
+            ..Numbers::of_target(needs, self.name, self.target, &ask.wants)
+        }
+    }
+
+    /// What speaks for one of them, `all` being what speaks for all.
+    pub(super) fn numbers_in(
         &self,
         needs: &Needs<'_>,
+        all: Numbers,
         room: &Room,
         ask: &Ask<'_>,
         (level, span): (&Level, Span),
     ) -> Numbers {
-        let leading = needs.leading();
-        let want = ask.wants.get(leading).copied().unwrap_or(0);
-        let copies = room.copies.get(leading).copied().unwrap_or(0);
-        let width = ask.levels.iter().position(|one| one == level);
-        let numbers = Numbers {
-            topology: width.and_then(|one| i64::try_from(one).ok()).unwrap_or(0),
-            ..Numbers::of_target(needs, self.name, self.target, &ask.wants)
-        };
+        let want = ask.wants.get(needs.leading()).copied().unwrap_or(0);
         Numbers {
             spares: self.spares_lacking(needs, level, room.number, want),
             parts: i64::try_from(span.parts).unwrap_or(i64::MAX),
             around: span.around,
-            ..numbers.with_room(needs, want, copies, room.proper)
+            ..all.with_room(needs, want, room.copies, room.proper)
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::seen::Room;
 use super::tree::{Level, Numbering, at_least_as_wide};
 use crate::fleet::{Fleet, NOWHERE, Target};
 
@@ -18,7 +19,7 @@ pub(super) struct Span {
 /// Copies by the number of a part and, where a node is in none, the node.
 type Parts = BTreeMap<(usize, usize), i64>;
 
-/// The spans of `want` pods in each domain of a level, by the domain's number. `copies` is by node.
+/// The spans of `want` pods in these domains of a level, in their order. `copies` is by node.
 pub(super) fn spans(
     fleet: &Fleet,
     (level, asked): (&Level, &Level),
@@ -26,39 +27,39 @@ pub(super) fn spans(
     nodes: &[usize],
     copies: &[i64],
     want: i64,
-) -> BTreeMap<usize, Span> {
-    let numbering = Numbering::new(level, target);
+    rooms: &[Room],
+) -> Vec<Span> {
+    let mut around: Vec<i64> = Vec::new();
     let outer = outer(fleet.levels(), level, target, nodes);
-    let inner =
-        (level != asked && at_least_as_wide(level, asked)).then(|| Numbering::new(asked, target));
-    let mut around: BTreeMap<usize, i64> = BTreeMap::new();
-    // By domain: the one around it, and its parts. A node that is in none is one by itself.
-    let mut rooms: BTreeMap<usize, (usize, Parts)> = BTreeMap::new();
+    let outside = |node: usize| outer.as_ref().map_or(NOWHERE, |outer| outer.of(node));
     for &node in nodes {
-        let outside = outer.as_ref().map_or(NOWHERE, |outer| outer.of(node));
-        *around.entry(outside).or_default() += copies[node];
-        let parts = &mut rooms
-            .entry(numbering.of(node))
-            .or_insert_with(|| (outside, BTreeMap::new()))
-            .1;
-        if let Some(inner) = &inner {
+        let number = outside(node);
+        if number == NOWHERE {
+            continue;
+        }
+        if around.len() <= number {
+            around.resize(number + 1, 0);
+        }
+        around[number] += copies[node];
+    }
+    let mut parts: BTreeMap<usize, Parts> = BTreeMap::new();
+    if level != asked && at_least_as_wide(level, asked) {
+        let (numbering, inner) = (Numbering::new(level, target), Numbering::new(asked, target));
+        for &node in nodes {
             let number = inner.of(node);
+            // A node that is in none is one by itself.
             let alone = if number == NOWHERE { node } else { 0 };
+            let parts = parts.entry(numbering.of(node)).or_default();
             *parts.entry((number, alone)).or_default() += copies[node];
         }
     }
-    let span = |(outside, parts): (usize, Parts)| Span {
-        parts: fewest(parts.into_values().collect(), want),
-        around: if outside == NOWHERE {
-            0
-        } else {
-            around[&outside]
-        },
+    let span = |room: &Room| Span {
+        parts: parts
+            .get(&room.number)
+            .map_or(0, |parts| fewest(parts.values().copied().collect(), want)),
+        around: around.get(outside(room.first)).copied().unwrap_or(0),
     };
-    rooms
-        .into_iter()
-        .map(|(number, room)| (number, span(room)))
-        .collect()
+    rooms.iter().map(span).collect()
 }
 
 /// The narrowest level wider than this one that these nodes have.

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::draft::Draft;
 use super::likeness::Likeness;
 use super::needs::Needs;
-use super::occupancy::plain;
+use super::occupancy::is_one_role;
+use super::tree::Level;
 use super::why::{Findings, Verdict, findings, verdict};
 use crate::fleet::{Demand, Fleet, Index, TargetName, TargetState};
 
@@ -27,6 +28,9 @@ pub(super) struct Verdicts {
 #[derive(Clone, Debug)]
 struct Class {
     likeness: Likeness,
+    /// Label of the closeness that was asked for, and the levels at which it is looked for.
+    topology: Option<String>,
+    levels: Vec<Level>,
     /// The log is read up to here.
     read: Option<usize>,
     found: BTreeMap<TargetName, Verdict>,
@@ -44,7 +48,7 @@ impl Verdicts {
         except: &BTreeSet<TargetName>,
         now_ms: i64,
     ) -> Findings {
-        let plain = plain(needs) && needs.request.gang_per_target.is_none();
+        let plain = is_one_role(needs) && needs.request.gang_per_target.is_none();
         let (true, [need], [want]) = (plain, &needs.sets[..], &draft.asked[..]) else {
             return findings(fleet, needs, draft, except, now_ms);
         };
@@ -57,7 +61,13 @@ impl Verdicts {
         }
         let key = (Arc::clone(&need.demand), *want);
         let alike = self.by_demand.get(&key).into_iter().flatten().copied();
-        let known = { alike }.find(|number| self.classes[*number].likeness.is_of(needs, need));
+        let topology = needs.request.topology.as_ref().map(|one| &one.level);
+        let known = { alike }.find(|number| {
+            let class = &self.classes[*number];
+            class.levels == draft.levels
+                && class.topology.as_ref() == topology
+                && class.likeness.is_of(needs, need)
+        });
         let number = known.unwrap_or_else(|| {
             if (self.classes.len() + 1) * fleet.target_count() > MOST_ENTRIES {
                 self.classes.clear();
@@ -65,6 +75,8 @@ impl Verdicts {
             }
             self.classes.push(Class {
                 likeness: Likeness::of(needs, need),
+                topology: topology.cloned(),
+                levels: draft.levels.clone(),
                 read: None,
                 found: BTreeMap::new(),
                 lost: BTreeSet::new(),

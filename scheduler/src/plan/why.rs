@@ -11,7 +11,7 @@ use super::needs::{Needs, SetNeed};
 use super::tree::Level;
 use super::words;
 use super::{devices, eligible, spread, tree};
-use crate::fleet::{Fleet, Target, TargetName};
+use crate::fleet::{Amounts, Fleet, Node, Target, TargetName};
 
 /// What was found of the whole fleet.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -188,7 +188,8 @@ fn shortfall(fleet: &Fleet, needs: &Needs<'_>, target: &Target, draft: &Draft) -
         .filter_map(|(need, want)| set_shortfall(fleet, need, target, *want))
         .max_by_key(|short| short.reason);
     if let Some(mut worst) = worst {
-        if worst.reason == Reason::InsufficientCapacity {
+        let alone = needs.sets.len() == 1 && !worst.lacks.is_empty();
+        if worst.reason == Reason::InsufficientCapacity && !alone {
             // Fewer pods of one role may do, if the others find room.
             let sets = needs.sets.iter().zip(wants).filter(|(_, want)| **want > 0);
             worst
@@ -310,8 +311,97 @@ fn domain_rooms(
     )
 }
 
+/// Why a target has no room for so many pods of a role.
 fn set_shortfall(fleet: &Fleet, need: &SetNeed<'_>, target: &Target, want: i64) -> Option<Short> {
+    if let Some((reason, message)) = devices::obstacle(need, target) {
+        return Some(Short {
+            reason,
+            message,
+            lacks: BTreeSet::new(),
+        });
+    }
+    if let Some(hindrance) = hindrance(fleet, need, target) {
+        return Some(hindrance);
+    }
     let nodes = target.node_list();
+    let room: i64 = nodes.iter().map(|node| need.copies(node)).sum();
+    if room >= want {
+        return None;
+    }
+    let usable_there = nodes.iter().filter(|node| {
+        !need.closed_nowhere()
+            && need.closed_by(node).is_some()
+            && node.unusable.is_none()
+            && is_open(need, node)
+    });
+    let beyond: i64 = usable_there
+        .clone()
+        .map(|node| need.demand.copies_in(&node.free).max(0))
+        .sum();
+    if let Some(why) = usable_there.clone().find_map(|node| need.closed_by(node))
+        && room + beyond >= want
+    {
+        return Some(Short {
+            reason: Reason::QueueLimit,
+            message: why.to_owned(),
+            lacks: lacking(fleet, need, target),
+        });
+    }
+    // Whether anything is free is asked before the rest: in a full fleet it answers for most nodes.
+    let amount_of = |amount: fn(&Node) -> &Amounts| -> i64 {
+        let some = nodes.iter().map(|node| (amount(node).get(need.main), node));
+        some.filter(|(some, node)| *some > 0 && would_take(need, node))
+            .map(|(some, _)| some)
+            .sum()
+    };
+    let name = words::resource(fleet.resources().name(need.main));
+    let message = if room > 0 {
+        format!("room for {room} of {}", words::many(want, "pod"))
+    } else if let Some(message) = devices::full(need) {
+        message
+    } else if need.devices.is_empty() {
+        format!(
+            "full: no node has {} free",
+            words::amounts(&need.set.requests)
+        )
+    } else {
+        match amount_of(|node| &node.free) {
+            0 => format!(
+                "full: none of {} {name} free",
+                amount_of(|node| &node.allocatable)
+            ),
+            free => format!(
+                "{free} {name} free, but no node has room for {}",
+                words::amounts(&need.set.requests)
+            ),
+        }
+    };
+    Some(Short {
+        reason: Reason::InsufficientCapacity,
+        message,
+        lacks: lacking(fleet, need, target),
+    })
+}
+
+/// Whether a node would take pods of a role if nothing ran there.
+fn would_take(need: &SetNeed<'_>, node: &Node) -> bool {
+    node.unusable.is_none() && need.closed_by(node).is_none() && is_open(need, node)
+}
+
+/// The same, limits of queues and what is wrong with the node left out.
+fn is_open(need: &SetNeed<'_>, node: &Node) -> bool {
+    need.tainted(node).is_none()
+        && need.selects(node)
+        && need.demand.copies_in(&node.allocatable) > 0
+}
+
+/// Why no node takes pods of a role, whatever is free there; `None` if one does.
+fn hindrance(fleet: &Fleet, need: &SetNeed<'_>, target: &Target) -> Option<Short> {
+    let nodes = target.node_list();
+    // Mostly one of the first does.
+    if nodes.iter().any(|node| would_take(need, node)) {
+        return None;
+    }
     let hard = |reason, message| {
         Some(Short {
             reason,
@@ -319,9 +409,6 @@ fn set_shortfall(fleet: &Fleet, need: &SetNeed<'_>, target: &Target, want: i64) 
             lacks: BTreeSet::new(),
         })
     };
-    if let Some((reason, message)) = devices::obstacle(need, target) {
-        return hard(reason, message);
-    }
     let named = |number: usize| words::resource(fleet.resources().name(number));
     if let Some(device) = need
         .devices
@@ -340,7 +427,7 @@ fn set_shortfall(fleet: &Fleet, need: &SetNeed<'_>, target: &Target, want: i64) 
             format!("no node matches {}", words::selector(need)),
         );
     }
-    let equipped = |node: &crate::fleet::Node| {
+    let equipped = |node: &Node| {
         need.devices
             .iter()
             .all(|device| node.allocatable.get(*device) > 0)
@@ -433,66 +520,19 @@ fn set_shortfall(fleet: &Fleet, need: &SetNeed<'_>, target: &Target, want: i64) 
             format!("every node that could hold it is unusable ({why})"),
         );
     }
-    let room: i64 = nodes.iter().map(|node| need.copies(node)).sum();
-    if room >= want {
-        return None;
-    }
-    let closed = open.iter().filter(|node| need.closed_by(node).is_some());
-    let usable_there = closed.filter(|node| node.unusable.is_none());
-    let beyond: i64 = usable_there
-        .clone()
-        .map(|node| need.demand.copies_in(&node.free).max(0))
-        .sum();
-    if let Some(why) = usable_there.clone().find_map(|node| need.closed_by(node))
-        && room + beyond >= want
-    {
-        return Some(Short {
-            reason: Reason::QueueLimit,
-            message: why.to_owned(),
-            lacks: lacking(fleet, need, target),
-        });
-    }
-    let free: i64 = usable
-        .iter()
-        .map(|node| node.free.get(need.main).max(0))
-        .sum();
-    let name = named(need.main);
-    let message = if room > 0 {
-        format!("room for {room} of {}", words::many(want, "pod"))
-    } else if let Some(message) = devices::full(need) {
-        message
-    } else if need.devices.is_empty() {
-        format!(
-            "full: no node has {} free",
-            words::amounts(&need.set.requests)
-        )
-    } else if free == 0 {
-        format!(
-            "full: none of {} {name} free",
-            usable
-                .iter()
-                .map(|node| node.allocatable.get(need.main))
-                .sum::<i64>()
-        )
-    } else {
-        format!(
-            "{free} {name} free, but no node has room for {}",
-            words::amounts(&need.set.requests)
-        )
-    };
-    Some(Short {
-        reason: Reason::InsufficientCapacity,
-        message,
-        lacks: lacking(fleet, need, target),
-    })
+    None
 }
 
 /// Resources of which more on some node would give room for more pods.
 fn lacking(fleet: &Fleet, need: &SetNeed<'_>, target: &Target) -> BTreeSet<usize> {
-    let open = target.node_list().iter().filter(|node| {
-        node.unusable.is_none() && need.tainted(node).is_none() && need.may_use(node)
-    });
-    open.map(|node| need.demand.scarcest_in(&node.free))
-        .chain(devices::resources(fleet, need))
-        .collect()
+    let mut lacks: BTreeSet<usize> = devices::resources(fleet, need).into_iter().collect();
+    let usable = target.node_list().iter();
+    for node in usable.filter(|node| node.unusable.is_none()) {
+        // There are few resources and many nodes: most lack what others lack.
+        let number = need.demand.scarcest_in(&node.free);
+        if !lacks.contains(&number) && need.tainted(node).is_none() && need.may_use(node) {
+            lacks.insert(number);
+        }
+    }
+    lacks
 }

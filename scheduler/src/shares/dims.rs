@@ -126,11 +126,14 @@ impl Ask {
     /// Both together.
     #[must_use]
     pub fn plus(&self, other: &Self) -> Self {
-        let mut sum: BTreeMap<usize, i128> = self.0.iter().copied().collect();
+        let mut sum = self.0.clone();
         for (dim, amount) in &other.0 {
-            *sum.entry(*dim).or_default() += amount;
+            match sum.binary_search_by_key(dim, |(have, _)| *have) {
+                Ok(at) => sum[at].1 += amount,
+                Err(at) => sum.insert(at, (*dim, *amount)),
+            }
         }
-        Self(sum.into_iter().collect())
+        Self(sum)
     }
 
     /// Whether nothing is asked.

@@ -45,7 +45,7 @@ pub use account::{Shares, Standings};
 pub use capacity::{Capacity, ProductCapacity};
 pub use claims::{Refusal, Standing};
 pub use dims::{Ask, Devices, Named};
-pub use order::{Branch, Excess};
+pub use order::{Branch, Excess, Rank};
 pub use spec::{AcceleratorSpec, QueueSpec};
 pub use tree::{DEFAULT_QUEUE, Meeting, QueueId, QueueTree};
 

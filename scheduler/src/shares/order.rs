@@ -20,6 +20,18 @@ pub enum Branch {
     Queue(QueueId),
 }
 
+/// Where a branch stands beside the others of its parent; smaller goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rank {
+    /// Borrowers: those of weight 0 last, then the higher queue priority first.
+    class: (bool, i64),
+    /// The part of its entitlement that it has; borrowers: what they have above it, by weight.
+    excess: u128,
+    /// Past use: who had less goes first.
+    past: u128,
+    branch: Branch,
+}
+
 /// What a victim's branch has above its entitlement; larger pays first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Excess {
@@ -47,8 +59,8 @@ impl Shares {
             if one == other {
                 return Ordering::Equal;
             }
-            let borrows = a_standing == Standing::Borrows;
-            self.rank(one, borrows).cmp(&self.rank(other, borrows))
+            let rank = |branch| self.rank(branch, a_standing);
+            rank(one).cmp(&rank(other))
         })
     }
 
@@ -152,7 +164,9 @@ impl Shares {
         self.past.set_half_life(half_life_ms);
     }
 
-    fn rank(&self, branch: Branch, borrows: bool) -> impl Ord + use<> {
+    /// Where a branch stands beside the others of its parent, for claims of this standing. No two rank the same.
+    pub fn rank(&self, branch: Branch, standing: Standing) -> Rank {
+        let borrows = standing == Standing::Borrows;
         let (used, entitled) = self.stand(branch);
         let (used, entitled) = (self.share(used), self.share(entitled));
         let (weight, priority) = match branch {
@@ -162,18 +176,21 @@ impl Shares {
                 (spec.weight, spec.priority)
             }
         };
-        let first = if borrows {
-            (weight == 0, -i64::from(priority))
-        } else {
-            (false, 0)
-        };
-        let second = if borrows {
-            used.saturating_sub(entitled) / u128::from(weight.max(1))
+        let (class, excess) = if borrows {
+            let above = used.saturating_sub(entitled) / u128::from(weight.max(1));
+            ((weight == 0, -i64::from(priority)), above)
         } else {
             // Rounded to the nearest, so that equal fractions are equal.
-            mul_div(used, WHOLE, entitled).saturating_add(mul_div(used, 2 * WHOLE, entitled) % 2)
+            let parts = mul_div(used, WHOLE, entitled);
+            let rest = mul_div(used, 2 * WHOLE, entitled) % 2;
+            ((false, 0), parts.saturating_add(rest))
         };
-        (first, second, self.past_share(branch), branch)
+        Rank {
+            class,
+            excess,
+            past: self.past_share(branch),
+            branch,
+        }
     }
 
     /// Use and entitlement of a branch.

@@ -13,6 +13,8 @@ mod promises;
 mod table;
 mod topology;
 
+use std::time::Duration;
+
 use anyhow::Result;
 
 /// Which bench.
@@ -54,6 +56,14 @@ pub fn run(bench: Bench) -> Result<()> {
         Bench::Plan(args) => plan::run(&args),
         Bench::Place(args) => on_clusters(place::run(args)),
     }
+}
+
+/// How long this thread has been on a core: what decisions are timed by, so that what else the machine does does not count.
+fn busy() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    Duration::from_secs(seconds)
+        + Duration::from_nanos(u64::try_from(time.tv_nsec).unwrap_or_default())
 }
 
 /// Runs a bench that needs real API servers.

@@ -14,6 +14,8 @@ use scheduler::fleet::{Fleet, TargetName, TargetState, WorkloadId};
 use scheduler::plan::{Planner, PodSetRequest, Request};
 use serde_json::{Value, json};
 
+use super::busy;
+
 const GPU: &str = "nvidia.com/gpu";
 
 /// What is run.
@@ -320,14 +322,6 @@ fn request(number: usize, cpu: i64, gib_per_core: i64, gpus: i64) -> Request {
         pod_sets: vec![pods],
         ..Request::default()
     }
-}
-
-/// How long this thread has been on a core.
-fn busy() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
-    Duration::from_secs(seconds)
-        + Duration::from_nanos(u64::try_from(time.tv_nsec).unwrap_or_default())
 }
 
 /// Resident memory of this process, in MiB.

@@ -59,15 +59,14 @@ impl Catalog {
     }
 
     /// What pods with these claims and requests need of devices; `None`: nothing.
-    pub(crate) fn need(
+    pub(crate) fn need<'a>(
         &mut self,
         claims: &[DeviceClaim],
-        requests: &[(String, i64)],
+        requests: impl Iterator<Item = (&'a str, i64)>,
     ) -> Option<Arc<DeviceNeed>> {
         let backed: Vec<(String, i64)> = requests
-            .iter()
             .filter(|(name, _)| self.backs(name))
-            .cloned()
+            .map(|(name, amount)| (name.to_owned(), amount))
             .collect();
         if claims.is_empty() && backed.is_empty() {
             return None;

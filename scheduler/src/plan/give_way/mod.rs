@@ -91,6 +91,9 @@ pub(super) fn find(
     let tiers = eligible::tiers(fleet, needs.request, claim.now_ms);
     let targets: Vec<TargetName> = tiers.into_iter().flatten().collect();
     let (candidates, later) = victims::candidates(fleet, book, orders, accounts, claim, &targets);
+    if candidates.is_empty() {
+        return Err(later);
+    }
     let regions = regions(fleet, needs, &targets, claim.now_ms);
     for some in by_payer(candidates) {
         let mut found: Vec<(victims::Cost, search::Chosen, &Region)> = Vec::new();

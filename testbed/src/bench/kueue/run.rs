@@ -2,10 +2,11 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 
+use super::super::busy;
 use super::shape::{Class, Shape, Work};
 
 /// Who decides, by positions of workloads.
@@ -109,9 +110,9 @@ pub(super) fn run(shape: &Shape, works: &[Work], engine: &mut dyn Engine) -> Res
         if !due {
             continue;
         }
-        let clock = Instant::now();
+        let began = busy();
         let acts = engine.decide(now);
-        let took = clock.elapsed();
+        let took = busy().saturating_sub(began);
         outcome.deciding += took;
         outcome.cycles.push(took);
         for act in acts {

@@ -12,11 +12,12 @@ mod world;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
+use super::busy;
 use baselines::{Chance, Policy, Rule, Scored};
 use ours::Ours;
 use scan::Scan;
@@ -285,13 +286,13 @@ fn one(
     };
     let mut times = Vec::new();
     for class in arrivals {
-        let began = Instant::now();
+        let began = busy();
         let placed = policy.choose(&world, class);
         if let Some((node, gpu)) = placed {
             world.take(class, node, gpu);
             policy.changed(node);
         }
-        times.push(began.elapsed());
+        times.push(busy().saturating_sub(began));
         meter.arrived(list.classes[class].total(), placed.is_some());
     }
     Ok((meter.curve(), times))

@@ -1,6 +1,6 @@
 //! Ours, through the planner that the live scheduler runs: a fleet of one target, and a workload for each task.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use placement_api::kinds::{InventoryNode, InventoryStatus, NodeClass, Packing};
@@ -11,6 +11,7 @@ use placement_api::selector::{
 use scheduler::fleet::{Fleet, TargetName, TargetState};
 use scheduler::plan::{Planner, PodSetRequest, Request};
 
+use super::super::busy;
 use super::trace::{List, NodeSpec, Task};
 
 const TARGET: &str = "openb";
@@ -66,11 +67,11 @@ impl Ours {
         request.id = format!("task-{:07}", self.arrived).into();
         request.submitted_ms = i64::try_from(self.arrived)?;
         self.arrived += 1;
-        let began = Instant::now();
+        let began = busy();
         let (decisions, _) = self
             .planner
             .plan(&mut self.fleet, std::slice::from_ref(&request), 0);
-        self.times.push(began.elapsed());
+        self.times.push(busy().saturating_sub(began));
         let Some(part) = decisions
             .first()
             .and_then(|decision| decision.parts.first())
