@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::accounts::Accounts;
 use super::ahead::{Ahead, Around};
 use super::book::Book;
-use super::defrag::Defrag;
+use super::defrag::{Defrag, Moves};
 use super::history::History;
 use super::kept::Kept;
 use super::needs::Needs;
 use super::occupancy::Occupancy;
-use super::order::Turn;
+use super::order::{Rule, Turn};
 use super::orders::Orders;
 use super::swap::{self, Swapped};
 use super::verdicts::Verdicts;
@@ -276,9 +276,17 @@ impl Planner {
                 Some(_) => 0,
             };
             // Who only moves loses less than who gives way.
-            let moved = self
-                .defrag
-                .find(cycle.fleet, &self.book, &mut self.kept, &claim, moves);
+            let own = refusal.is_none()
+                && self.orders.slices(&request.id)
+                && self.orders.rule(&request.id) != Rule::Age;
+            let inside = own.then_some(Moves::Inside(&request.queue));
+            let mut moved = Err(None);
+            for moves in inside.into_iter().chain([Moves::Budget(moves)]) {
+                moved = moved.or_else(|_| {
+                    self.defrag
+                        .find(cycle.fleet, &self.book, &mut self.kept, &claim, moves)
+                });
+            }
             let found = moved.or_else(|budget| {
                 let found = give_way::find(
                     cycle.fleet,

@@ -235,6 +235,39 @@ fn placed(decisions: &[Decision]) -> Vec<(String, String)> {
 }
 
 #[test]
+fn who_takes_turns_moves_for_another_in_its_queue() {
+    for (order, slicing, moves) in [
+        (QueueOrder::Size, true, true),
+        (QueueOrder::Size, false, false),
+        (QueueOrder::Age, true, false),
+    ] {
+        let (mut planner, mut fleet) = world(order, slicing);
+        let now = 1000 * HOUR;
+        for (id, place) in [("one", "a 1"), ("gone", "a 1"), ("two", "b 1")] {
+            let mut short = job(id, now, 4, Some(2 * HOUR));
+            assert_eq!(ask(&mut planner, &mut fleet, &mut short, now).0, place);
+        }
+        end(&mut planner, &mut fleet, "gone");
+        // Four GPUs are free on each node, and nobody's turn is later.
+        let mut long = job("long", now, 8, Some(100 * HOUR));
+        let (said, others) = ask(&mut planner, &mut fleet, &mut long, now + HOUR);
+        let reasons: Vec<_> = others
+            .iter()
+            .flat_map(|one| &one.leaving)
+            .map(|one| one.reason)
+            .collect();
+        if moves {
+            assert_eq!(
+                (said.as_str(), reasons),
+                ("a 1", vec![Reason::Defragmented])
+            );
+        } else {
+            assert_eq!((said.as_str(), reasons), ("InsufficientCapacity", vec![]));
+        }
+    }
+}
+
+#[test]
 fn of_a_size_queue_the_first_of_each_shape_is_woken() {
     let (mut planner, mut fleet) = world(QueueOrder::Size, true);
     let now = 1000 * HOUR;
