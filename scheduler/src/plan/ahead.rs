@@ -63,11 +63,8 @@ impl Ahead {
         queue: QueueId,
         strong: bool,
     ) -> bool {
-        let end = self.told(request).map(|told| {
-            around
-                .now_ms
-                .saturating_add(told - around.orders.done_ms(&request.id))
-        });
+        let left = self.left_ms(around.orders, request);
+        let end = left.map(|left| around.now_ms.saturating_add(left));
         self.would_end = end;
         let mut closed: Vec<(QueueId, Room<Place>)> = Vec::new();
         let mut yielding = BTreeSet::new();
@@ -320,6 +317,19 @@ impl Ahead {
             Reason::ReservedForOlder,
             format!("there is room, but it is held for {}", heads.join(", ")),
         ));
+    }
+
+    /// What is left of a workload that waits, as far as is known.
+    pub(super) fn left_ms(&self, orders: &Orders, request: &Request) -> Option<i64> {
+        Some(self.told(request)? - orders.done_ms(&request.id))
+    }
+
+    /// Whether any promise lets somebody pass of whom so much is left, and not who has more left.
+    pub(super) fn lets_only(&self, left_ms: i64, more_ms: i64, now_ms: i64) -> bool {
+        let end = |left: i64| Some(now_ms.saturating_add(left));
+        self.promises
+            .iter()
+            .any(|(_, promise)| promise.lets(end(left_ms)) && !promise.lets(end(more_ms)))
     }
 
     /// What a workload is told to run in all.

@@ -6,7 +6,7 @@
 //!          evictions (Defragmented), their new places kept for them  <- the cheapest region <-------------/
 //! ```
 //!
-//! It is off unless the FleetPolicy gives a budget of moves per hour. A move is an eviction whose new place is kept; so it needs no more of a
+//! It is off unless the FleetPolicy gives a budget of moves per hour, or inside a queue that takes turns. A move is an eviction whose new place is kept; so it needs no more of a
 //! workload than any other eviction: preemptible, past its minimum run time, of no higher priority than the claimant. Nobody moves who has no
 //! other place, and nobody moves for a claimant that would still not fit.
 
@@ -37,6 +37,15 @@ const MOST_MOVERS: usize = 64;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Defrag {
     moves: BTreeSet<(i64, WorkloadId)>,
+}
+
+/// Who may be moved for a claimant.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Moves<'a> {
+    /// Everybody, so many in an hour over the whole fleet.
+    Budget(u32),
+    /// Those of its own queue, which takes turns: they are stopped for each other anyway.
+    Inside(&'a str),
 }
 
 /// Who moves where.
@@ -75,10 +84,10 @@ impl Defrag {
         book: &Book,
         kept: &mut Kept,
         claim: &Claim<'_>,
-        per_hour: u32,
+        moves: Moves<'_>,
     ) -> Result<Vec<Eviction>, Option<i64>> {
         let needs = claim.needs;
-        if per_hour == 0 || !needs.named || needs.divides() {
+        if matches!(moves, Moves::Budget(0)) || !needs.named || needs.divides() {
             return Err(None);
         }
         let tiers = eligible::tiers(fleet, needs.request, claim.now_ms);
@@ -86,10 +95,13 @@ impl Defrag {
         if !in_pieces(fleet, needs, &targets) {
             return Err(None);
         }
-        let left = self.left(per_hour, claim.now_ms)?;
+        let left = match moves {
+            Moves::Budget(per_hour) => self.left(per_hour, claim.now_ms)?,
+            Moves::Inside(_) => usize::MAX,
+        };
         let mut best: Option<Arrangement> = None;
         for region in nearest(fleet, needs, &targets, claim.now_ms) {
-            let found = arrange(fleet, book, kept, claim, &region, left);
+            let found = arrange(fleet, book, kept, claim, &region, (moves, left));
             if let Some(found) = found
                 && best.as_ref().is_none_or(|best| found.cost < best.cost)
             {
@@ -100,7 +112,9 @@ impl Defrag {
         let mut evictions = Vec::new();
         for (id, room) in best.places {
             hand_on(fleet, &id, true);
-            self.moved(&id, claim.now_ms);
+            if let Moves::Budget(_) = moves {
+                self.moved(&id, claim.now_ms);
+            }
             kept.keep(&id, room, claim.now_ms.saturating_add(KEPT_MS));
             evictions.push(Eviction {
                 victim: id,
@@ -184,13 +198,13 @@ fn arrange(
     kept: &mut Kept,
     claim: &Claim<'_>,
     region: &Region,
-    most: usize,
+    (moves, most): (Moves<'_>, usize),
 ) -> Option<Arrangement> {
     let fits = |fleet: &Fleet| {
         let draft = draft::draft(fleet, claim.needs, false, claim.now_ms);
         (draft.missing.is_none() && !draft.added.is_empty()).then_some(draft)
     };
-    let mut movers = movers(fleet, book, claim, region);
+    let mut movers = movers(fleet, book, claim, region, moves);
     for (_, id) in &movers {
         hand_on(fleet, id, true);
     }
@@ -284,6 +298,7 @@ fn movers(
     book: &Book,
     claim: &Claim<'_>,
     region: &Region,
+    moves: Moves<'_>,
 ) -> Vec<(Price, WorkloadId)> {
     let mut found: BTreeSet<&WorkloadId> = BTreeSet::new();
     for (name, nodes) in region {
@@ -308,7 +323,11 @@ fn movers(
         .filter_map(|id| book.get(id))
         .filter(|booked| {
             let twice = booked.gave_way_to.contains(&claim.needs.request.id);
-            !twice && may_move(fleet, &booked.request, claim)
+            let asked = match moves {
+                Moves::Budget(_) => true,
+                Moves::Inside(queue) => booked.request.queue == queue,
+            };
+            asked && !twice && may_move(fleet, &booked.request, claim)
         })
         .map(|booked| {
             let request = &booked.request;

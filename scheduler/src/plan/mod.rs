@@ -27,6 +27,7 @@ mod give_way;
 mod history;
 mod kept;
 mod likeness;
+mod lines;
 mod moves;
 mod needs;
 mod occupancy;

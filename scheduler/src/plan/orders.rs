@@ -130,14 +130,13 @@ impl Orders {
         }
     }
 
-    /// Sets the time for all questions of a cycle.
-    pub(super) fn advance(&mut self, now_ms: i64) {
+    /// Sets the time for all questions of a cycle. Returns those whose turn is earlier now.
+    pub(super) fn advance(&mut self, now_ms: i64) -> Vec<WorkloadId> {
         for id in std::mem::take(&mut self.gone) {
             self.end(&id, now_ms);
         }
-        for state in self.states.values_mut() {
-            state.advance(now_ms);
-        }
+        let states = self.states.values_mut();
+        states.flat_map(|state| state.advance(now_ms)).collect()
     }
 
     /// A workload is gone: it is taken to end when the next cycle begins.
@@ -152,10 +151,10 @@ impl Orders {
         self.states.get(self.queues.get(id)?)?.turn(id)
     }
 
-    /// Whether its queue goes by nothing but age inside a priority.
-    pub(super) fn by_age(&self, id: &WorkloadId) -> bool {
+    /// By what its queue goes inside a priority.
+    pub(super) fn rule(&self, id: &WorkloadId) -> Rule {
         let state = self.queues.get(id).and_then(|queue| self.states.get(queue));
-        state.is_none_or(|state| state.settings().rule == Rule::Age)
+        state.map_or(Rule::Age, |state| state.settings().rule)
     }
 
     /// Whether running workloads of its queue may give way to a workload although they have the same priority.

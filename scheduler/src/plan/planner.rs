@@ -6,15 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::accounts::Accounts;
 use super::ahead::{Ahead, Around};
 use super::book::Book;
-use super::defrag::Defrag;
+use super::defrag::{Defrag, Moves};
 use super::draft::Draft;
 use super::history::History;
 use super::kept::Kept;
 use super::needs::Needs;
 use super::occupancy::Occupancy;
-use super::order::Turn;
+use super::order::{Rule, Turn};
 use super::orders::Orders;
-use super::race::{Asked, Place, Race};
 use super::swap::{self, Swapped};
 use super::verdicts::Verdicts;
 use super::wake::{Refused, Waiting};
@@ -31,26 +30,26 @@ use placement_api::reason::Reason;
 #[derive(Clone, Debug, Default)]
 pub struct Planner {
     policy: Policy,
-    book: Book,
-    accounts: Accounts,
-    waiting: Waiting,
+    pub(super) book: Book,
+    pub(super) accounts: Accounts,
+    pub(super) waiting: Waiting,
     occupancy: Occupancy,
     verdicts: Verdicts,
-    orders: Orders,
-    ahead: Ahead,
+    pub(super) orders: Orders,
+    pub(super) ahead: Ahead,
     kept: Kept,
     defrag: Defrag,
     history: History,
     /// Time of the last cycle.
-    now_ms: i64,
+    pub(super) now_ms: i64,
 }
 
 /// One cycle.
-struct Cycle<'a> {
+pub(super) struct Cycle<'a> {
     fleet: &'a mut Fleet,
-    now_ms: i64,
+    pub(super) now_ms: i64,
     report: Report,
-    decisions: BTreeMap<WorkloadId, Decision>,
+    pub(super) decisions: BTreeMap<WorkloadId, Decision>,
     /// Whose nodes were lost.
     swaps: BTreeMap<WorkloadId, Swapped>,
 }
@@ -119,7 +118,7 @@ impl Planner {
         report.freed.merge(opened);
         self.accounts.shares.advance(now_ms);
         self.accounts.shares.divide();
-        self.advance_orders(now_ms);
+        let early = self.advance_orders(now_ms);
         let mut cycle = Cycle {
             fleet,
             now_ms,
@@ -127,7 +126,7 @@ impl Planner {
             decisions: BTreeMap::new(),
             swaps,
         };
-        self.start(&mut cycle, &pending);
+        self.start(&mut cycle, &pending, early);
         for request in running {
             let refusal = self.accounts.may_start(request).err();
             self.plan_one(&mut cycle, request, refusal);
@@ -174,28 +173,6 @@ impl Planner {
             .wake_if(event, |refused, id| self.may_pass(refused, id))
     }
 
-    /// Whether a limit that refused a workload may not do so now: there is room under it, or somebody may be asked to make some.
-    fn may_pass(&self, refused: &Refused, id: &WorkloadId) -> bool {
-        self.accounts.limited_by(id).is_none() || self.may_ask_others(refused, id)
-    }
-
-    /// Whether anybody may give way to a workload that a limit refuses, as far as that is told quickly.
-    fn may_ask_others(&self, refused: &Refused, id: &WorkloadId) -> bool {
-        let Some(booked) = self.book.get(id) else {
-            return true;
-        };
-        let request = &booked.request;
-        let has_ground = self.book.runs_below(&request.queue, request.priority)
-            || self.orders.slices(id)
-            || self.accounts.is_below(id);
-        // Who was told a time is planned again then.
-        has_ground
-            && (refused.timed.as_ref() != Some(id)
-                || self
-                    .accounts
-                    .is_anybody_evictable(refused.queue, self.now_ms))
-    }
-
     /// When a workload that waits was promised to start, ms since 1970. It starts no later, unless its promise yields to a stronger claim, and
     /// often earlier.
     pub fn promised_ms(&self, id: &WorkloadId) -> Option<i64> {
@@ -216,70 +193,23 @@ impl Planner {
         self.ahead.starts().collect()
     }
 
-    /// Forgets a workload that is gone, is going, or has finished.
-    pub fn forget(&mut self, id: &WorkloadId) {
-        self.waiting.forget(id);
+    /// Forgets a workload that is gone, is going, or has finished. Returns what may help others by that, beside what it held.
+    pub fn forget(&mut self, id: &WorkloadId) -> Event {
+        let event = self.waiting.forget(id);
         self.book.forget(id);
         self.accounts.forget(id);
         self.orders.forget(id);
         self.ahead.forget(id);
         self.kept.forget(id);
+        event
     }
 
-    /// Starts what waits: always the head of the queue with the strongest claim.
-    fn start(&mut self, cycle: &mut Cycle<'_>, pending: &[&Request]) {
-        let mut race = Race::default();
-        for request in pending {
-            race.line_up(&self.accounts, self.place(request), Asked::Woken(request));
-        }
-        while let Some((request, claim)) = race.pop(&self.accounts) {
-            let next = self.waiting.next(&request.id).cloned();
-            let refusal = match claim {
-                Some(_) => None,
-                None => self.accounts.may_start(&request).err(),
-            };
-            let others = cycle.decisions.len();
-            self.plan_one(cycle, &request, refusal);
-            if cycle.decisions.len() > others + 1 {
-                race.look_again();
-            }
-            let decided = |id: &WorkloadId| cycle.decisions.get(id);
-            let found = decided(&request.id).is_some_and(|made| !made.parts.is_empty());
-            if let Some(next) = next.filter(|next| found && decided(next).is_none())
-                && !self.is_refused(&next)
-                && let Some(booked) = self.book.get(&next).filter(|one| !runs(&one.request))
-            {
-                // Who is like it may have room too.
-                let request = Box::new(booked.request.clone());
-                race.line_up(&self.accounts, self.place(&request), Asked::Next(request));
-            }
-        }
-    }
-
-    /// Where a workload stands in the line of its queue.
-    fn place(&self, request: &Request) -> Place {
-        (
-            Reverse(request.priority),
-            self.orders.turn(&request.id),
-            request.submitted_ms,
-            request.id.clone(),
-        )
-    }
-
-    /// Whether a limit refuses a workload, and nobody may be asked to make room under it; its line is told.
-    fn is_refused(&mut self, id: &WorkloadId) -> bool {
-        let Some(queue) = self.accounts.limited_by(id) else {
-            return false;
-        };
-        let refused = Refused { queue, timed: None };
-        let stays = !self.may_ask_others(&refused, id);
-        if stays {
-            self.waiting.refuse(id, refused);
-        }
-        stays
-    }
-
-    fn plan_one(&mut self, cycle: &mut Cycle<'_>, request: &Request, refusal: Option<Refusal>) {
+    pub(super) fn plan_one(
+        &mut self,
+        cycle: &mut Cycle<'_>,
+        request: &Request,
+        refusal: Option<Refusal>,
+    ) {
         if cycle.decisions.contains_key(&request.id) {
             // It has just given way to somebody.
             return;
@@ -352,9 +282,17 @@ impl Planner {
                 Some(_) => 0,
             };
             // Who only moves loses less than who gives way.
-            let moved = self
-                .defrag
-                .find(cycle.fleet, &self.book, &mut self.kept, &claim, moves);
+            let own = refusal.is_none()
+                && self.orders.slices(&request.id)
+                && self.orders.rule(&request.id) != Rule::Age;
+            let inside = own.then_some(Moves::Inside(&request.queue));
+            let mut moved = Err(None);
+            for moves in inside.into_iter().chain([Moves::Budget(moves)]) {
+                moved = moved.or_else(|_| {
+                    self.defrag
+                        .find(cycle.fleet, &self.book, &mut self.kept, &claim, moves)
+                });
+            }
             let found = moved.or_else(|budget| {
                 let found = give_way::find(
                     cycle.fleet,
@@ -370,10 +308,7 @@ impl Planner {
                     draft = draft::draft(cycle.fleet, &needs, hub_degraded, now_ms);
                     evictions = found;
                 }
-                Err(later) => {
-                    draft.wake_ms = draft::earliest(draft.wake_ms, later);
-                    evictable_ms = later;
-                }
+                Err(later) => evictable_ms = later,
             }
         }
         if claims && draft.added.is_empty() && refusal.is_none() {
@@ -464,6 +399,9 @@ impl Planner {
                 timed: evictable_ms.map(|_| decision.id.clone()),
             });
         self.settle(cycle, decision, refused);
+        if let Some(later) = evictable_ms.filter(|_| self.waiting.is_first(&request.id)) {
+            cycle.report.wake_at(&request.id, later);
+        }
     }
 
     /// Replaces lost nodes of what runs, before anybody else takes the room.
@@ -527,16 +465,30 @@ impl Planner {
                 self.orders.ask(request, queue, request.submitted_ms);
             }
         }
+        let waiting: Vec<WorkloadId> = self.waiting.ids().cloned().collect();
+        for id in waiting {
+            self.waiting.reseat(&id, self.orders.turn(&id));
+        }
     }
 
-    fn advance_orders(&mut self, now_ms: i64) {
+    /// Tells the orders the time. Returns those who are the first of their lines since now.
+    fn advance_orders(&mut self, now_ms: i64) -> Vec<Request> {
         if self.orders.is_empty() {
-            return;
+            return Vec::new();
         }
         let shares = &self.accounts.shares;
         self.orders
             .entitle(|queue| shares.standings(queue).entitled.resources);
-        self.orders.advance(now_ms);
+        let mut first = Vec::new();
+        for id in self.orders.advance(now_ms) {
+            let booked = self.book.get(&id).filter(|one| !runs(&one.request));
+            if self.waiting.reseat(&id, self.orders.turn(&id))
+                && let Some(booked) = booked
+            {
+                first.push(booked.request.clone());
+            }
+        }
+        first
     }
 
     /// A decision is made.
@@ -547,11 +499,13 @@ impl Planner {
         self.kept.tell(&mut decision);
         if let Some(booked) = self.book.get(&decision.id) {
             self.orders.decide(&decision, &booked.request, cycle.now_ms);
-            let alike = booked.request.is_plain()
-                && self.orders.by_age(&decision.id)
-                && !self.ahead.promised(&decision.id);
-            self.waiting
-                .note_in(&booked.request, &decision, alike, refused);
+            let opened = self.waiting.note_in(
+                &booked.request,
+                &decision,
+                self.seat(&booked.request),
+                refused,
+            );
+            cycle.report.freed.merge(opened);
             let hopeless = matches!(
                 decision.explanation.reason,
                 Some(Reason::Impossible | Reason::NoDevice | Reason::SelectorMismatch)
@@ -568,6 +522,7 @@ impl Planner {
             self.orders.forget(&decision.id);
         }
         if decision.outcome == Outcome::Wait
+            && self.waiting.is_first(&decision.id)
             && let Some(wake) = self.orders.next_change_ms(&decision.id)
         {
             // Time alone may help: a promotion, the end of a minimum run time.
@@ -578,7 +533,7 @@ impl Planner {
 }
 
 /// Whether it has anything.
-fn runs(request: &Request) -> bool {
+pub(super) fn runs(request: &Request) -> bool {
     request.current.iter().any(|part| !part.evicting)
 }
 

@@ -1,13 +1,17 @@
 //! Who waits for what, so that an event wakes those whom it may help and nobody else.
 //!
-//! Workloads that are alike in everything that is decided by stand in one line: where the first of them finds nothing, the others find
-//! nothing either. So of each line the first is woken, and when it has its place the planner goes on with the next ([`Waiting::next`]).
-//! What an event costs is how many sorts of work wait, not how much.
+//! Workloads that are alike in everything that is decided by stand in one line, in the order of their queue: where the first of them finds
+//! nothing, the others find nothing either. So of each line the first is woken, and when it has its place the planner goes on with the next
+//! ([`Waiting::next`]). What an event costs is how many sorts of work wait, not how much.
+//!
+//! Where the order goes by run time, who runs long and who runs short stand in the same line. Then one thing may let somebody pass who
+//! stands behind: a promise that he would not be in the way of. Nobody is in the way less than the shortest ([`Waiting::shortest`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use placement_api::kinds::Strategy;
 
+use super::order::Turn;
 use super::{Decision, Request, Step};
 use crate::fleet::{Event, WorkloadId};
 use crate::shares::QueueId;
@@ -16,7 +20,7 @@ use crate::shares::QueueId;
 #[derive(Clone, Debug, Default)]
 pub struct Waiting {
     /// Everybody in the index: the line, and the place in it.
-    places: BTreeMap<WorkloadId, (usize, i64)>,
+    places: BTreeMap<WorkloadId, (usize, Seat)>,
     lines: Vec<Line>,
     unused: Vec<usize>,
     /// Lines that may be joined, by what tells most of them apart.
@@ -25,12 +29,25 @@ pub struct Waiting {
     by_resource: BTreeMap<String, BTreeSet<usize>>,
 }
 
-/// Workloads that are alike, the oldest first.
+/// Where a workload stands in its line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Seat {
+    /// Whose turn it is in its queue, where that has an order of its own.
+    pub(super) turn: Option<Turn>,
+    /// Its age.
+    pub(super) submitted_ms: i64,
+    /// What is left of its run time, where those who run longer may stand in the same line.
+    pub(super) left_ms: Option<i64>,
+}
+
+/// Workloads that are alike, in their order.
 #[derive(Clone, Debug, Default)]
 struct Line {
     /// What they ask, without names and times; absent: one workload that nobody is like.
     asks: Option<Request>,
-    members: BTreeSet<(i64, WorkloadId)>,
+    members: BTreeSet<(Seat, WorkloadId)>,
+    /// Those of whom it is known what is left of them, the shortest first.
+    short: BTreeSet<(i64, Seat, WorkloadId)>,
     /// What one of them lacked.
     lacks: BTreeSet<String>,
     refused: Option<Refused>,
@@ -56,36 +73,44 @@ impl Waiting {
 
     /// Takes in a decision: who is content leaves the index. Others like it are served before or after it by their age.
     pub fn note(&mut self, request: &Request, decision: &Decision) {
-        self.note_in(request, decision, request.is_plain(), None);
+        let seat = Seat {
+            submitted_ms: request.submitted_ms,
+            ..Seat::default()
+        };
+        self.note_in(request, decision, request.is_plain().then_some(seat), None);
     }
 
-    /// The same; `alike`: whether it stands in a line with others; `refused`: what keeps it and its like from starting anywhere.
+    /// The same. `seat`: where it stands in a line with others, if it does; `refused`: what keeps it and its like from starting anywhere.
+    /// Says what those wait for who may be the first of a line now and were not looked at.
     pub(super) fn note_in(
         &mut self,
         request: &Request,
         decision: &Decision,
-        alike: bool,
+        seat: Option<Seat>,
         refused: Option<Refused>,
-    ) {
+    ) -> Event {
         let stuck = decision.leaving.iter().any(|one| one.step == Step::Stuck);
         let wants_more = decision.explanation.reason.is_some()
             || stuck
             || request.strategy == Strategy::Duplicate;
         if request.finished || !wants_more {
-            self.forget(&decision.id);
-            return;
+            self.leave(&decision.id);
+            // Who has its place lets the next one follow.
+            return Event::nothing();
         }
-        let asks = alike.then(|| request.nameless());
+        let asks = seat.map(|seat| request.nameless(seat.left_ms.is_some()));
+        let seat = seat.unwrap_or_default();
         let here = self
             .places
             .get(&decision.id)
-            .filter(|(line, age)| {
-                *age == request.submitted_ms && asks.is_some() && self.lines[*line].asks == asks
+            .filter(|(line, place)| {
+                *place == seat && asks.is_some() && self.lines[*line].asks == asks
             })
             .map(|(line, _)| *line);
+        let mut opened = Event::nothing();
         let line = here.unwrap_or_else(|| {
-            self.forget(&decision.id);
-            self.join(&decision.id, request.submitted_ms, asks)
+            opened = self.forget(&decision.id);
+            self.join(&decision.id, seat, asks)
         });
         self.lines[line].refused = refused;
         for resource in &decision.lacks {
@@ -96,15 +121,33 @@ impl Waiting {
                     .insert(line);
             }
         }
+        opened
     }
 
-    /// Takes a workload out, because it is gone.
-    pub fn forget(&mut self, id: &WorkloadId) {
-        let Some((number, age)) = self.places.remove(id) else {
+    /// Takes a workload out, because it is gone. Says what those wait for whose line it was the first of: nobody has looked at them for it.
+    pub fn forget(&mut self, id: &WorkloadId) -> Event {
+        let mut opened = Event::nothing();
+        if let Some((number, _)) = self.places.get(id) {
+            let line = &mut self.lines[*number];
+            let first = line.members.first().is_some_and(|(_, first)| first == id);
+            if first && line.members.len() > 1 {
+                opened = Event::freed(line.lacks.clone());
+                line.refused = None;
+            }
+        }
+        self.leave(id);
+        opened
+    }
+
+    fn leave(&mut self, id: &WorkloadId) {
+        let Some((number, seat)) = self.places.remove(id) else {
             return;
         };
         let line = &mut self.lines[number];
-        line.members.remove(&(age, id.clone()));
+        line.members.remove(&(seat, id.clone()));
+        if let Some(left) = seat.left_ms {
+            line.short.remove(&(left, seat, id.clone()));
+        }
         if !line.members.is_empty() {
             return;
         }
@@ -122,6 +165,51 @@ impl Waiting {
             });
         }
         self.unused.push(number);
+    }
+
+    /// It has another turn now. Says whether it is the first of its line.
+    pub(super) fn reseat(&mut self, id: &WorkloadId, turn: Option<Turn>) -> bool {
+        let Some((number, old)) = self.places.get(id).copied() else {
+            return false;
+        };
+        let line = &mut self.lines[number];
+        if line.asks.is_some() {
+            let seat = Seat { turn, ..old };
+            line.members.remove(&(old, id.clone()));
+            line.members.insert((seat, id.clone()));
+            if let Some(left) = seat.left_ms {
+                line.short.remove(&(left, old, id.clone()));
+                line.short.insert((left, seat, id.clone()));
+            }
+            self.places.insert(id.clone(), (number, seat));
+        }
+        self.is_first(id)
+    }
+
+    /// Everybody in the index.
+    pub(super) fn ids(&self) -> impl Iterator<Item = &WorkloadId> {
+        self.places.keys()
+    }
+
+    /// Whether nobody stands before a workload in its line: for the others it is looked at what time brings.
+    pub(super) fn is_first(&self, id: &WorkloadId) -> bool {
+        self.places.get(id).is_none_or(|(line, _)| {
+            let first = self.lines[*line].members.first();
+            first.is_none_or(|(_, first)| first == id)
+        })
+    }
+
+    /// What is left of a workload, where others in its line may have less, and of these who has the least and satisfies a condition.
+    pub(super) fn shortest(
+        &self,
+        id: &WorkloadId,
+        of: impl Fn(&WorkloadId) -> bool,
+    ) -> Option<(i64, i64, &WorkloadId)> {
+        let (line, seat) = self.places.get(id)?;
+        let mine = seat.left_ms?;
+        let mut others = self.lines[*line].short.iter();
+        let (left, _, other) = others.find(|(_, _, other)| of(other))?;
+        (*left < mine).then_some((mine, *left, other))
     }
 
     /// Those whom an event may help, of equal ones the first. (Who has a part on one of `event.targets` must be planned too; the caller
@@ -180,7 +268,7 @@ impl Waiting {
         self.places.is_empty()
     }
 
-    fn join(&mut self, id: &WorkloadId, age: i64, asks: Option<Request>) -> usize {
+    fn join(&mut self, id: &WorkloadId, seat: Seat, asks: Option<Request>) -> usize {
         let key = asks.as_ref().map(sort);
         let known = key.as_ref().and_then(|key| self.by_sort.get(key));
         let open = known
@@ -198,8 +286,12 @@ impl Waiting {
             }
             number
         });
-        self.lines[number].members.insert((age, id.clone()));
-        self.places.insert(id.clone(), (number, age));
+        let line = &mut self.lines[number];
+        line.members.insert((seat, id.clone()));
+        if let Some(left) = seat.left_ms {
+            line.short.insert((left, seat, id.clone()));
+        }
+        self.places.insert(id.clone(), (number, seat));
         number
     }
 }
@@ -215,9 +307,11 @@ impl Request {
             && !self.topology.as_ref().is_some_and(relaxes)
     }
 
-    /// What it asks, without names and times.
-    pub(super) fn nameless(&self) -> Self {
+    /// What it asks, without names and times; `sized`: nor how long it runs.
+    pub(super) fn nameless(&self, sized: bool) -> Self {
         Self {
+            runtime_ms: self.runtime_ms.filter(|_| !sized),
+            checkpoint_ms: None,
             id: WorkloadId::from(""),
             namespace: String::new(),
             name: String::new(),

@@ -235,9 +235,9 @@ impl Core {
     }
 
     /// See [`Planner::forget`].
-    pub fn forget(&mut self, id: &WorkloadId) {
+    pub fn forget(&mut self, id: &WorkloadId) -> Event {
         self.note(|| Step::Forget(id.clone()));
-        self.planner.forget(id);
+        self.planner.forget(id)
     }
 
     /// See [`Planner::wake`].
@@ -331,7 +331,9 @@ impl Core {
             Step::ReleaseAll(id) => {
                 self.release_all(&id);
             }
-            Step::Forget(id) => self.forget(&id),
+            Step::Forget(id) => {
+                self.forget(&id);
+            }
         }
         None
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use placement_api::kinds::{Strategy, TopologyMode};
+use placement_api::kinds::{QueueOrder, Strategy, TopologyMode};
 use placement_api::reason::Reason;
 use placement_api::selector::has_all;
 use placement_api::toleration::{BLOCKING, Toleration, tolerates};
@@ -61,10 +61,17 @@ pub(super) fn sticks(settled: &World) -> Result<(), String> {
     })
 }
 
-/// Defragmentation moves at most what it is allowed; no time passes between rounds.
+/// Defragmentation moves at most what it is allowed; no time passes between rounds. Inside a queue that takes turns there is no budget.
 pub(super) fn budget(scenario: &Scenario, rounds: &[Round]) -> Result<(), String> {
-    let evicted = rounds.iter().flat_map(|round| round.evicted.values());
-    let moves = evicted.filter(|one| one.reason == Reason::Defragmented);
+    let takes_turns = |name: &str| {
+        let queue = scenario.workload(name).and_then(|one| one.queue.as_ref());
+        let mut queues = scenario.queues.iter();
+        let spec = queues.find(|spec| Some(&spec.name) == queue);
+        spec.is_some_and(|spec| spec.time_slicing && spec.order != QueueOrder::Age)
+    };
+    let evicted = rounds.iter().flat_map(|round| &round.evicted);
+    let moves = evicted
+        .filter(|(name, one)| one.reason == Reason::Defragmented && !takes_turns(name.as_str()));
     let count = i64::try_from(moves.count()).unwrap_or(i64::MAX);
     if count > scenario.config.defragment {
         let most = scenario.config.defragment;

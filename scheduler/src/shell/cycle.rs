@@ -129,9 +129,9 @@ impl Model {
             return None;
         }
         if entry.is_finished() {
-            let event = self.core.release_all(id);
+            let mut event = self.core.release_all(id);
+            event.merge(self.core.forget(id));
             self.event.merge(event);
-            self.core.forget(id);
             return None;
         }
         let request = self.request(id, &object, now)?;
@@ -271,7 +271,8 @@ impl Model {
 
     /// Everything of a workload is to go.
     fn evict_all(&mut self, id: &WorkloadId, reason: Option<Reason>) {
-        self.core.forget(id);
+        let event = self.core.forget(id);
+        self.event.merge(event);
         let Some(entry) = self.entries.get_mut(id) else {
             return;
         };
@@ -354,8 +355,8 @@ impl Model {
 
     /// Forgets a workload that is gone.
     pub(super) fn forget(&mut self, id: &WorkloadId) {
-        self.core.forget(id);
-        let event = self.core.release_all(id);
+        let mut event = self.core.forget(id);
+        event.merge(self.core.release_all(id));
         self.event.merge(event);
         let Some(entry) = self.entries.remove(id) else {
             return;

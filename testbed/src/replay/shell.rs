@@ -78,7 +78,7 @@ impl Shell {
     /// A workload has ended, or is gone.
     pub fn end(&mut self, id: &WorkloadId) {
         self.event.merge(self.fleet.release_all(id));
-        self.planner.forget(id);
+        self.event.merge(self.planner.forget(id));
         self.requests.remove(id);
         self.look.remove(id);
         self.sleep(id);

@@ -25,7 +25,7 @@ mod size;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use age_limit::AgeLimit;
 use served::Served;
@@ -105,6 +105,9 @@ pub struct OrderState<I> {
     served: Served<I>,
     limit: AgeLimit<I>,
     promoted: BTreeMap<I, i64>,
+    /// Those who were promoted and do not run, the first first: when they were promoted and submitted.
+    held_up: BTreeSet<(i64, i64, I)>,
+    running: BTreeSet<I>,
     horizon: laxity::Horizon,
     now_ms: i64,
     ticked_ms: Option<i64>,
@@ -148,6 +151,8 @@ impl<I: Ord + Clone> OrderState<I> {
             served: Served::default(),
             limit: AgeLimit::default(),
             promoted: BTreeMap::new(),
+            held_up: BTreeSet::new(),
+            running: BTreeSet::new(),
             horizon: laxity::Horizon::default(),
             now_ms: i64::MIN,
             ticked_ms: None,
@@ -187,6 +192,11 @@ impl<I: Ord + Clone> OrderState<I> {
     pub fn submit(&mut self, id: I, facts: Facts) {
         if let Some(job) = self.jobs.get_mut(&id) {
             if job.facts != facts {
+                if let Some(key) = held_up(&self.promoted, &id, job)
+                    && self.held_up.remove(&key)
+                {
+                    self.held_up.insert((key.0, facts.submitted_ms, key.2));
+                }
                 let served = self.served.until(self.now_ms.max(facts.submitted_ms));
                 job.facts = facts;
                 self.limit.arrive(id, facts, served);
@@ -210,7 +220,13 @@ impl<I: Ord + Clone> OrderState<I> {
         if let Some(job) = self.jobs.get_mut(id)
             && job.useful_ms != Some(useful_ms)
         {
+            if job.useful_ms.is_none()
+                && let Some(key) = held_up(&self.promoted, id, job)
+            {
+                self.held_up.remove(&key);
+            }
             job.useful_ms = Some(useful_ms);
+            self.running.insert(id.clone());
             self.served.start(id, job.facts.size, useful_ms);
         }
     }
@@ -230,6 +246,8 @@ impl<I: Ord + Clone> OrderState<I> {
             let end = now_ms.max(useful_ms);
             job.done_ms += saved_at_ms.map_or(0, |saved| saved.clamp(useful_ms, end) - useful_ms);
             self.served.stop(id, now_ms);
+            self.running.remove(id);
+            self.held_up.extend(held_up(&self.promoted, id, job));
         }
     }
 
@@ -237,13 +255,19 @@ impl<I: Ord + Clone> OrderState<I> {
     pub fn end(&mut self, id: &I, now_ms: i64) {
         if let Some(job) = self.jobs.remove(id) {
             self.served.stop(id, now_ms);
+            self.running.remove(id);
+            if let Some(key) = held_up(&self.promoted, id, &job) {
+                self.held_up.remove(&key);
+            }
             self.limit.end(id, job.attained_ms(now_ms));
             self.promoted.remove(id);
         }
     }
 
-    /// Sets the time for all questions that follow: promotes who has waited too long, and measures the age limit anew (each hour).
-    pub fn advance(&mut self, now_ms: i64) {
+    /// Sets the time for all questions that follow: promotes who has waited too long, and measures the age limit anew (each hour). Returns those
+    /// whose turn is earlier now.
+    pub fn advance(&mut self, now_ms: i64) -> Vec<I> {
+        let mut promoted = Vec::new();
         self.now_ms = self.now_ms.max(now_ms);
         let now = self.now_ms;
         let due = self
@@ -262,12 +286,13 @@ impl<I: Ord + Clone> OrderState<I> {
                 self.limit
                     .measure(&self.jobs, self.capacity, factor.into(), now);
             }
-            self.promote(now);
+            promoted = self.promote(now);
         }
         if self.settings.rule == Rule::FinishTime {
             self.horizon.honest = self.limit.honesty(self.capacity);
             self.horizon.measure(self.jobs.values(), self.capacity, now);
         }
+        promoted
     }
 
     /// Jobs that have not ended, the first first.
@@ -330,15 +355,7 @@ impl<I: Ord + Clone> OrderState<I> {
 
     /// The promoted one that is first and does not run.
     pub fn first_promoted(&self) -> Option<&I> {
-        let waits = |id: &&I| {
-            self.jobs
-                .get(*id)
-                .is_some_and(|job| job.useful_ms.is_none())
-        };
-        self.promoted
-            .keys()
-            .filter(waits)
-            .min_by_key(|id| (self.turn(id), (*id).clone()))
+        self.held_up.first().map(|(_, _, id)| id)
     }
 
     /// Useful work done before the present start, ms.
@@ -363,12 +380,12 @@ impl<I: Ord + Clone> OrderState<I> {
     /// Next time at which an answer may change although nothing happens.
     pub fn next_change_ms(&self) -> Option<i64> {
         let now = self.now_ms;
-        let waits = self.jobs.values().any(|job| job.useful_ms.is_none());
-        if !waits {
+        if self.running.len() == self.jobs.len() {
+            // Nobody waits.
             return None;
         }
         let sliced = self.settings.time_slicing && self.settings.rule != Rule::Age;
-        let running = || self.jobs.values().filter(|job| job.useful_ms.is_some());
+        let running = || self.running.iter().filter_map(|id| self.jobs.get(id));
         let promotion = self
             .age_limit_ms()
             .map(|_| (now.div_euclid(TICK_MS) + 1) * TICK_MS);
@@ -407,9 +424,9 @@ impl<I: Ord + Clone> OrderState<I> {
         }
     }
 
-    fn promote(&mut self, now: i64) {
+    fn promote(&mut self, now: i64) -> Vec<I> {
         let Some(limit) = self.age_limit_ms() else {
-            return;
+            return Vec::new();
         };
         let waited = |job: &Job| now - job.facts.submitted_ms - job.attained_ms(now);
         let due = self
@@ -420,6 +437,22 @@ impl<I: Ord + Clone> OrderState<I> {
             // The one that crossed the limit first goes first.
             .map(|(id, job)| (id.clone(), now - (waited(job) - limit)))
             .collect();
-        self.promoted.extend(due);
+        self.promoted.extend(due.iter().cloned());
+        let ids: Vec<I> = due.into_iter().map(|(id, _)| id).collect();
+        for id in &ids {
+            if let Some(job) = self.jobs.get(id).filter(|job| job.useful_ms.is_none()) {
+                self.held_up.extend(held_up(&self.promoted, id, job));
+            }
+        }
+        ids
     }
+}
+
+/// Where a promoted job that does not run stands among its like.
+fn held_up<I: Ord + Clone>(
+    promoted: &BTreeMap<I, i64>,
+    id: &I,
+    job: &Job,
+) -> Option<(i64, i64, I)> {
+    Some((*promoted.get(id)?, job.facts.submitted_ms, id.clone()))
 }

@@ -359,7 +359,7 @@ proptest! {
             let settled = settled(request, decision);
             let now = plan(&mut fleet.clone(), std::slice::from_ref(&settled), NOW).0;
             if now[0].outcome == Outcome::Place {
-                let like = |other: &&Request| woken.contains(&other.id) && other.nameless() == request.nameless();
+                let like = |other: &&Request| woken.contains(&other.id) && other.nameless(false) == request.nameless(false);
                 let stands_for = case.requests.iter().find(like);
                 prop_assert!(stands_for.is_some(), "{:?} lacks {:?}, freed {:?}", request.id, decision.lacks, event.freed);
             }

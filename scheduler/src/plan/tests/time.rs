@@ -5,7 +5,7 @@ use placement_api::reason::Reason;
 
 use super::build::*;
 use crate::fleet::{Event, Fleet, WorkloadId};
-use crate::plan::{Decision, Outcome, Planner, Request, Step};
+use crate::plan::{Decision, Outcome, Planner, Policy, Request, Step};
 use crate::shares::{QueueSpec, QueueTree};
 
 const HOUR: i64 = 3_600_000;
@@ -226,4 +226,139 @@ fn a_higher_priority_is_not_kept_out_by_a_promise() {
         Some(now + 10 * HOUR),
         "made anew"
     );
+}
+
+/// Nodes by workload of those that have their place now.
+fn placed(decisions: &[Decision]) -> Vec<(String, String)> {
+    let new = decisions.iter().filter(|one| !one.parts.is_empty());
+    new.map(|one| (one.id.to_string(), nodes(one))).collect()
+}
+
+#[test]
+fn who_takes_turns_moves_for_another_in_its_queue() {
+    for (order, slicing, moves) in [
+        (QueueOrder::Size, true, true),
+        (QueueOrder::Size, false, false),
+        (QueueOrder::Age, true, false),
+    ] {
+        let (mut planner, mut fleet) = world(order, slicing);
+        let now = 1000 * HOUR;
+        for (id, place) in [("one", "a 1"), ("gone", "a 1"), ("two", "b 1")] {
+            let mut short = job(id, now, 4, Some(2 * HOUR));
+            assert_eq!(ask(&mut planner, &mut fleet, &mut short, now).0, place);
+        }
+        end(&mut planner, &mut fleet, "gone");
+        // Four GPUs are free on each node, and nobody's turn is later.
+        let mut long = job("long", now, 8, Some(100 * HOUR));
+        let (said, others) = ask(&mut planner, &mut fleet, &mut long, now + HOUR);
+        let reasons: Vec<_> = others
+            .iter()
+            .flat_map(|one| &one.leaving)
+            .map(|one| one.reason)
+            .collect();
+        if moves {
+            assert_eq!(
+                (said.as_str(), reasons),
+                ("a 1", vec![Reason::Defragmented])
+            );
+        } else {
+            assert_eq!((said.as_str(), reasons), ("InsufficientCapacity", vec![]));
+        }
+    }
+}
+
+#[test]
+fn of_a_size_queue_the_first_of_each_shape_is_woken() {
+    let (mut planner, mut fleet) = world(QueueOrder::Size, true);
+    let now = 1000 * HOUR;
+    for id in ["r1", "r2"] {
+        let mut runs = job(id, now, 8, Some(HOUR));
+        ask(&mut planner, &mut fleet, &mut runs, now);
+    }
+    let waiting = [
+        job("w1", now, 8, Some(50 * HOUR)),
+        job("w2", now, 8, Some(9 * HOUR)),
+        job("w3", now, 8, Some(20 * HOUR)),
+        job("w4", now, 4, Some(70 * HOUR)),
+    ];
+    let (decisions, report) = planner.plan(&mut fleet, &waiting, now);
+    assert!(placed(&decisions).is_empty());
+    let timed: Vec<&str> = report.wake_ms.keys().map(WorkloadId::as_str).collect();
+    assert_eq!(timed, ["w2", "w4"], "time helps the others through them");
+    let first = |planner: &Planner, event: &Event| -> Vec<String> {
+        planner
+            .wake(event)
+            .iter()
+            .map(WorkloadId::to_string)
+            .collect()
+    };
+    let event = planner.forget(&waiting[1].id);
+    assert_eq!(
+        first(&planner, &event),
+        ["w3", "w4"],
+        "somebody must follow"
+    );
+    let event = end(&mut planner, &mut fleet, "r1");
+    assert_eq!(first(&planner, &event), ["w3", "w4"]);
+    let woken = [waiting[2].clone(), waiting[3].clone()];
+    let (decisions, report) = planner.plan(&mut fleet, &woken, now + 1);
+    assert_eq!(placed(&decisions), [("w3".to_owned(), "a 1".to_owned())]);
+    assert!(report.wake_ms.contains_key("w1"), "it was looked at next");
+}
+
+#[test]
+fn who_is_promoted_is_looked_at_before_those_who_were_first() {
+    let (mut planner, mut fleet) = world(QueueOrder::Size, false);
+    planner.set_policy(Policy {
+        age_limit_ms: Some(5 * HOUR),
+        ..Policy::default()
+    });
+    let now = 1000 * HOUR;
+    for id in ["r1", "r2"] {
+        let mut runs = job(id, now, 8, Some(30 * HOUR));
+        ask(&mut planner, &mut fleet, &mut runs, now);
+    }
+    let waiting = [
+        job("old", now, 8, Some(50 * HOUR)),
+        job("young", now + 3 * HOUR, 8, Some(HOUR)),
+    ];
+    let (_, report) = planner.plan(&mut fleet, &waiting, now + 3 * HOUR);
+    assert_eq!(report.wake_ms.keys().next().unwrap().as_str(), "young");
+    let (decisions, _) = planner.plan(&mut fleet, &waiting[1..], now + 5 * HOUR);
+    let ids: Vec<&str> = decisions.iter().map(|one| one.id.as_str()).collect();
+    assert_eq!(ids, ["young", "old"]);
+    assert_eq!(
+        planner.promised_ms(&waiting[0].id),
+        Some(now + 30 * HOUR),
+        "nobody else is promised anything"
+    );
+}
+
+#[test]
+fn the_shortest_of_a_shape_passes_a_promise_that_its_first_would_be_in_the_way_of() {
+    let (mut planner, mut fleet) = world(QueueOrder::Size, false);
+    planner.set_policy(Policy {
+        age_limit_ms: Some(5 * HOUR),
+        ..Policy::default()
+    });
+    let now = 1000 * HOUR;
+    for (id, gpus, hours) in [("r1", 8, 40), ("r2", 4, 10), ("r3", 4, 10)] {
+        let mut runs = job(id, now, gpus, Some(hours * HOUR));
+        ask(&mut planner, &mut fleet, &mut runs, now);
+    }
+    let then = now + HOUR;
+    let head = job("head", now - 30 * HOUR, 8, Some(HOUR));
+    let first = job("first", now - 20 * HOUR, 4, Some(90 * HOUR));
+    let next = job("next", now, 4, Some(30 * HOUR));
+    let short = job("short", now, 4, Some(2 * HOUR));
+    let all = [head.clone(), first.clone(), next, short];
+    let (decisions, _) = planner.plan(&mut fleet, &all, then);
+    assert!(placed(&decisions).is_empty());
+    assert_eq!(planner.promised_ms(&head.id), Some(now + 10 * HOUR));
+    let event = end(&mut planner, &mut fleet, "r3");
+    let woken: Vec<_> = planner.wake(&event).into_iter().collect();
+    assert_eq!(woken, [first.id.clone(), head.id.clone()]);
+    let (decisions, _) = planner.plan(&mut fleet, &[first, head], then + 1);
+    assert_eq!(placed(&decisions), [("short".to_owned(), "b 1".to_owned())]);
+    assert_eq!(decisions.len(), 3, "{decisions:?}");
 }
