@@ -150,6 +150,12 @@ impl Accounts {
         Some((entry.queue, entry.waits.as_ref()?))
     }
 
+    /// Everybody in a queue or below it who may be evicted at all, and when their minimum run times end at the earliest, the first first.
+    pub(super) fn evictable(&self, queue: QueueId) -> impl Iterator<Item = (i64, &WorkloadId)> {
+        let listed = self.evictable.get(&queue).into_iter().flatten();
+        listed.map(|(from_ms, id)| (*from_ms, id))
+    }
+
     /// Whether anybody in a queue or below it may be evicted by now, as far as minimum run times go.
     pub(super) fn is_anybody_evictable(&self, queue: QueueId, now_ms: i64) -> bool {
         let first = self.evictable.get(&queue).and_then(BTreeSet::first);

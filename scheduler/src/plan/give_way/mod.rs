@@ -81,16 +81,15 @@ pub(super) fn find(
     let needs = claim.needs;
     let request = needs.request;
     let asks = accounts.asks(request);
-    let below = || accounts.shares.is_below(accounts.queue(request), &asks);
-    let ground = book.runs_below(&request.queue, request.priority)
-        || orders.slices(&request.id)
-        || accounts.several() && below();
-    if !ground {
+    let below = accounts.several() && accounts.shares.is_below(accounts.queue(request), &asks);
+    let inside = book.runs_below(&request.queue, request.priority) || orders.slices(&request.id);
+    if !inside && !below {
         return Err(None);
     }
     let tiers = eligible::tiers(fleet, needs.request, claim.now_ms);
     let targets: Vec<TargetName> = tiers.into_iter().flatten().collect();
-    let (candidates, later) = victims::candidates(fleet, book, orders, accounts, claim, &targets);
+    let (candidates, later) =
+        victims::candidates(fleet, book, orders, accounts, claim, (&targets, below));
     if candidates.is_empty() {
         return Err(later);
     }

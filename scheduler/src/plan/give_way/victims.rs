@@ -1,6 +1,6 @@
 //! Who may be asked to give way, on what ground, and what that costs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use placement_api::reason::Reason;
 
@@ -12,7 +12,7 @@ use crate::plan::book::{Book, Booked};
 use crate::plan::draft;
 use crate::plan::orders::Orders;
 use crate::plan::reserve;
-use crate::shares::{Ask, Excess, Standing};
+use crate::shares::{Ask, Excess, QueueTree, Standing};
 
 /// What a workload gives up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,66 +113,74 @@ impl Cost {
     }
 }
 
-/// Everybody with a hold on one of these targets who may be asked, the cheapest first; and when the first of those may be asked who
-/// have not run long enough.
+/// Everybody with something on one of these targets who may be asked, the cheapest first; and when the first of those may be asked who
+/// have not run long enough. `anywhere`: not in the claimant's own queue alone.
 pub(super) fn candidates(
     fleet: &mut Fleet,
     book: &Book,
     orders: &Orders,
     accounts: &mut Accounts,
     claim: &Claim<'_>,
-    targets: &[TargetName],
+    (targets, anywhere): (&[TargetName], bool),
 ) -> (Vec<Candidate>, Option<i64>) {
     let claimant = claim.needs.request;
     let asks = accounts.asks(claimant);
-    let mut found: BTreeMap<WorkloadId, Candidate> = BTreeMap::new();
+    let targets: BTreeSet<&TargetName> = targets.iter().collect();
+    let among = if anywhere {
+        QueueTree::ROOT
+    } else {
+        accounts.queue(claimant)
+    };
+    let mut all = Vec::new();
     let mut later: Option<i64> = None;
-    for name in targets {
-        let holders: Vec<WorkloadId> =
-            fleet.target(name.as_str()).map_or_else(Vec::new, |target| {
-                let holds = target.holds().filter(|(_, hold)| hold.passed_on.is_empty());
-                holds.map(|(id, _)| id.clone()).collect()
-            });
-        for id in &holders {
-            if (claim.settled)(id) {
-                continue;
-            }
-            if let (Some(candidate), Some(booked)) = (found.get_mut(id), book.get(id)) {
-                let holds = reserve::whereabouts(fleet, name, &booked.request);
-                candidate.holds.insert(name.clone(), holds);
-                continue;
-            }
-            let Some((booked, ground)) = book.get(id).and_then(|booked| {
-                let ground = ground(booked, claimant, orders, accounts, &asks)?;
-                Some((booked, ground))
-            }) else {
-                continue;
-            };
-            if let Some(until) = protected_until(&booked.request, claim.now_ms) {
-                later = draft::earliest(later, Some(until));
-                continue;
-            }
-            let holds = reserve::whereabouts(fleet, name, &booked.request);
-            if holds.is_empty() {
-                continue;
-            }
-            let candidate = Candidate {
-                id: id.clone(),
-                ground,
-                holds: [(name.clone(), holds)].into(),
-                spare: spare(&booked.request),
-                price: Price {
-                    turn: match (ground, orders.turn(id)) {
-                        (Ground::Slice, Some(turn)) => -turn.rank,
-                        _ => 0,
-                    },
-                    ..price(fleet, &booked.request, claim.now_ms)
-                },
-            };
-            found.insert(id.clone(), candidate);
+    for (from_ms, id) in accounts.evictable(among) {
+        if later.is_some_and(|later| from_ms >= later) {
+            // So are all who come after it.
+            break;
         }
+        let Some(booked) = book.get(id).filter(|_| !(claim.settled)(id)) else {
+            continue;
+        };
+        let Some(ground) = ground(booked, claimant, orders, accounts, &asks) else {
+            continue;
+        };
+        let stays = |name: &TargetName| {
+            let hold = fleet
+                .target(name.as_str())
+                .and_then(|target| target.held(id));
+            hold.is_some_and(|hold| hold.passed_on.is_empty())
+        };
+        let mut there = fleet.holders(id);
+        there.retain(|name| targets.contains(name) && stays(name));
+        if there.is_empty() {
+            continue;
+        }
+        if let Some(until) = protected_until(&booked.request, claim.now_ms) {
+            later = draft::earliest(later, Some(until));
+            continue;
+        }
+        let holds = there.into_iter().map(|name| {
+            let shares = reserve::whereabouts(fleet, &name, &booked.request);
+            (name, shares)
+        });
+        let holds: Shares = holds.filter(|(_, shares)| !shares.is_empty()).collect();
+        if holds.is_empty() {
+            continue;
+        }
+        all.push(Candidate {
+            id: id.clone(),
+            ground,
+            holds,
+            spare: spare(&booked.request),
+            price: Price {
+                turn: match (ground, orders.turn(id)) {
+                    (Ground::Slice, Some(turn)) => -turn.rank,
+                    _ => 0,
+                },
+                ..price(fleet, &booked.request, claim.now_ms)
+            },
+        });
     }
-    let mut all: Vec<Candidate> = found.into_values().collect();
     all.sort_by(|a, b| (&a.price, &a.id).cmp(&(&b.price, &b.id)));
     (all, later)
 }
