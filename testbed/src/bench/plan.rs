@@ -12,6 +12,7 @@ use placement_api::quantity::Quantity;
 use placement_api::selector::Labels;
 use scheduler::fleet::{Fleet, TargetName, TargetState, WorkloadId};
 use scheduler::plan::{Planner, PodSetRequest, Request};
+use scheduler::record::{Core, Encoder};
 use serde_json::{Value, json};
 
 use super::busy;
@@ -130,6 +131,16 @@ pub(super) fn run(args: &PlanArgs) -> Result<()> {
         }
         rows.push(row);
     }
+    if chosen("recording") {
+        let row = recording(args.runs)?;
+        if args.output == Output::Text {
+            println!(
+                "recording, 1,000 x 100: {} of a decision's time without (median of {} in turns), {} bytes a decision; the thread that writes: {} us a decision",
+                row["ratio"], row["runs"], row["bytesEach"], row["encodingUs"]
+            );
+        }
+        rows.push(row);
+    }
     if args.output == Output::Json {
         println!(
             "{}",
@@ -231,17 +242,70 @@ fn pending(most: usize) -> Result<Value> {
     Ok(json!({"shape": "pending", "byWaiting": row}))
 }
 
-/// Half of the nodes of a target have eight GPUs, half none.
-fn fleet(targets: usize, nodes: usize) -> Fleet {
+/// What the cycle pays for a recording, what the thread that writes it pays, and how much is written.
+fn recording(runs: usize) -> Result<Value> {
+    const WORKLOADS: usize = 50_000;
+    let (mut ratios, mut bytes, mut encoding) = (Vec::new(), 0, Duration::ZERO);
+    for _ in 0..runs.max(1) {
+        let mut took = [Duration::ZERO; 2];
+        for recorded in [false, true] {
+            let mut core = Core::new();
+            for (name, labels, status) in targets(1_000, 100) {
+                core.set_target(&name, labels, Vec::new(), TargetState::Ready, 0);
+                core.set_inventory(&name, &status);
+                core.serve_everything(&name);
+            }
+            if recorded {
+                core.record();
+            }
+            let (mut encoder, _) = Encoder::begin("bench", 0);
+            (bytes, encoding) = (0, Duration::ZERO);
+            for number in 0..WORKLOADS {
+                let request = arrival(number, 10);
+                let began = busy();
+                core.plan(std::slice::from_ref(&request), 0);
+                let steps = core.take_steps();
+                took[usize::from(recorded)] += busy().saturating_sub(began);
+                let began = busy();
+                bytes += steps
+                    .into_iter()
+                    .map(|step| encoder.step(step).len())
+                    .sum::<usize>();
+                encoding += busy().saturating_sub(began);
+            }
+        }
+        ratios.push(took[1].as_secs_f64() / took[0].as_secs_f64());
+    }
+    ratios.sort_by(f64::total_cmp);
+    let round = |number: f64| (number * 100.0).round() / 100.0;
+    Ok(json!({
+        "shape": "recording", "runs": ratios.len(), "ratio": round(ratios[ratios.len() / 2]), "bytesEach": bytes / WORKLOADS,
+        "encodingUs": round(encoding.as_secs_f64() * 1e6 / WORKLOADS as f64),
+    }))
+}
+
+fn fleet(count: usize, nodes: usize) -> Fleet {
     let mut fleet = Fleet::new();
-    for number in 0..targets {
+    for (name, labels, status) in targets(count, nodes) {
+        fleet.set_target(&name, labels, Vec::new(), TargetState::Ready, 0);
+        fleet.set_inventory(&name, &status);
+        fleet.serve_everything(&name);
+    }
+    fleet
+}
+
+/// Half of the nodes of a target have eight GPUs, half none.
+fn targets(
+    count: usize,
+    nodes: usize,
+) -> impl Iterator<Item = (TargetName, Labels, InventoryStatus)> {
+    (0..count).map(move |number| {
         let name = TargetName::from(format!("target-{number:05}"));
         let labels: Labels = [
             ("region".to_owned(), format!("r{}", number % 8)),
             ("name".to_owned(), name.to_string()),
         ]
         .into();
-        fleet.set_target(&name, labels, Vec::new(), TargetState::Ready, 0);
         let class = |id: &str, cpu: i64, gib: i64, gpus: i64| NodeClass {
             id: id.to_owned(),
             allocatable: [
@@ -266,10 +330,8 @@ fn fleet(targets: usize, nodes: usize) -> Fleet {
                 .collect(),
             ..InventoryStatus::default()
         };
-        fleet.set_inventory(&name, &status);
-        fleet.serve_everything(&name);
-    }
-    fleet
+        (name, labels, status)
+    })
 }
 
 /// One of a dozen sorts of workloads: plain ones, and such with GPUs.
