@@ -48,6 +48,12 @@ pub(super) enum Moves<'a> {
     Inside(&'a str),
 }
 
+/// Who moves where, and whether that counts in the budget.
+pub(super) struct Moved {
+    places: BTreeMap<WorkloadId, Room<Place>>,
+    counts: bool,
+}
+
 /// Who moves where.
 struct Arrangement {
     cost: (usize, Price, Vec<WorkloadId>),
@@ -75,6 +81,7 @@ impl Defrag {
     }
 
     /// Finds the cheapest workloads that may move so that the claimant fits, and hands their room on in the fleet, so that a draft finds it.
+    /// Nothing is remembered before [`Self::begin`].
     ///
     /// # Errors
     /// Nothing is found and nothing is changed; the time from which on there is a budget again.
@@ -85,7 +92,7 @@ impl Defrag {
         kept: &mut Kept,
         claim: &Claim<'_>,
         moves: Moves<'_>,
-    ) -> Result<Vec<Eviction>, Option<i64>> {
+    ) -> Result<Moved, Option<i64>> {
         let needs = claim.needs;
         if matches!(moves, Moves::Budget(0)) || !needs.named || needs.divides() {
             return Err(None);
@@ -108,21 +115,36 @@ impl Defrag {
                 best = Some(found);
             }
         }
-        let best = best.ok_or(None)?;
-        let mut evictions = Vec::new();
-        for (id, room) in best.places {
-            hand_on(fleet, &id, true);
-            if let Moves::Budget(_) = moves {
-                self.moved(&id, claim.now_ms);
-            }
-            kept.keep(&id, room, claim.now_ms.saturating_add(KEPT_MS));
-            evictions.push(Eviction {
-                victim: id,
-                reason: Reason::Defragmented,
-                what: Yield::Everything,
-            });
+        let places = best.ok_or(None)?.places;
+        for id in places.keys() {
+            hand_on(fleet, id, true);
         }
-        Ok(evictions)
+        Ok(Moved {
+            places,
+            counts: matches!(moves, Moves::Budget(_)),
+        })
+    }
+
+    /// What was found is done: the new places are kept, and the moves count.
+    pub(super) fn begin(&mut self, kept: &mut Kept, moved: Moved, now_ms: i64) {
+        for (id, room) in moved.places {
+            if moved.counts {
+                self.moved(&id, now_ms);
+            }
+            kept.keep(&id, room, now_ms.saturating_add(KEPT_MS));
+        }
+    }
+}
+
+impl Moved {
+    /// The moves as evictions.
+    pub(super) fn evictions(&self) -> Vec<Eviction> {
+        let eviction = |id: &WorkloadId| Eviction {
+            victim: id.clone(),
+            reason: Reason::Defragmented,
+            what: Yield::Everything,
+        };
+        self.places.keys().map(eviction).collect()
     }
 }
 

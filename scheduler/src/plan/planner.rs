@@ -293,20 +293,36 @@ impl Planner {
                         .find(cycle.fleet, &self.book, &mut self.kept, &claim, moves)
                 });
             }
-            let found = moved.or_else(|budget| {
-                let found = give_way::find(
+            let found = match moved {
+                Ok(moved) => Ok((moved.evictions(), Some(moved))),
+                Err(budget) => give_way::find(
                     cycle.fleet,
                     &self.book,
                     &self.orders,
                     &mut self.accounts,
                     &claim,
-                );
-                found.map_err(|later| draft::earliest(later, budget))
-            });
+                )
+                .map(|found| (found, None))
+                .map_err(|later| draft::earliest(later, budget)),
+            };
             match found {
-                Ok(found) => {
-                    draft = draft::draft(cycle.fleet, &needs, hub_degraded, now_ms);
-                    evictions = found;
+                Ok((found, moved)) => {
+                    // What would have ended before a promise begins is not room for who is there longer.
+                    if closed {
+                        self.ahead.open(cycle.fleet);
+                        self.ahead
+                            .close(cycle.fleet, around, request, queue, strong);
+                    }
+                    let made = draft::draft(cycle.fleet, &needs, hub_degraded, now_ms);
+                    if made.added.is_empty() {
+                        give_way::take_back(cycle.fleet, &mut self.accounts, &found);
+                    } else {
+                        draft = made;
+                        evictions = found;
+                        if let Some(moved) = moved {
+                            self.defrag.begin(&mut self.kept, moved, now_ms);
+                        }
+                    }
                 }
                 Err(later) => evictable_ms = later,
             }

@@ -115,6 +115,16 @@ pub(super) fn find(
     Err(later)
 }
 
+/// Gives everybody back what was found for a claimant that may not have it.
+pub(super) fn take_back(fleet: &mut Fleet, accounts: &mut Accounts, found: &[Eviction]) {
+    for eviction in found {
+        for target in fleet.holders(&eviction.victim) {
+            fleet.pass_on(&eviction.victim, &target, Vec::new());
+        }
+        accounts.pretend(&eviction.victim, false);
+    }
+}
+
 /// Looks for victims that lose less work than the best choice so far, in the most promising regions first.
 fn cheaper(
     fleet: &mut Fleet,
