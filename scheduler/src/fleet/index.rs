@@ -16,8 +16,7 @@ use placement_api::toleration::Taint;
 
 use super::amounts::is_extended;
 use super::{
-    CPU_TIME, HOSTNAME, MEMORY_BYTES, Node, Resources, SHARED_DEVICE, Target, TargetName,
-    TargetState,
+    CPU_TIME, MEMORY_BYTES, Node, Resources, SHARED_DEVICE, Target, TargetName, TargetState,
 };
 
 /// Place of a node among all: the rank of its target, then its position there.
@@ -44,7 +43,7 @@ pub(super) struct Dirty {
 pub(crate) struct Kind {
     /// A target like that of the nodes, without nodes and without labels that do not matter.
     pub(crate) target: Arc<Target>,
-    /// A node like them; its host name means nothing.
+    /// A node like them, without a host name.
     pub(crate) node: Node,
     /// Number of its first device resource.
     pub(crate) device: Option<usize>,
@@ -112,7 +111,7 @@ struct Entry {
     states: Vec<Option<usize>>,
 }
 
-type KindKey = (usize, Labels, Arc<[Taint]>, Vec<i64>, i64);
+type KindKey = (usize, Arc<Labels>, Arc<[Taint]>, Vec<i64>, i64);
 type FactsKey = (
     Labels,
     Vec<Taint>,
@@ -371,11 +370,9 @@ impl Index {
     }
 
     fn kind_of(&mut self, facts: usize, node: &Node, resources: &Resources) -> usize {
-        let mut labels = Labels::clone(&node.labels);
-        labels.remove(HOSTNAME);
         let key = (
             facts,
-            labels,
+            Arc::clone(&node.labels),
             node.taints.clone(),
             node.allocatable.trimmed(),
             node.trouble,
@@ -387,7 +384,7 @@ impl Index {
         self.kinds.push(Kind {
             target: Arc::clone(&self.facts[facts]),
             node: Node {
-                labels: Arc::new(key.1.clone()),
+                labels: Arc::clone(&node.labels),
                 taints: node.taints.clone(),
                 allocatable: node.allocatable.clone(),
                 free: node.allocatable.clone(),
@@ -522,14 +519,10 @@ fn main_device(node: &Node, resources: &Resources) -> Option<usize> {
 
 /// Whether a node is of the kind that another stands for.
 fn alike(kind: &Node, node: &Node) -> bool {
-    let labels = || {
-        let own = node.labels.iter().filter(|(key, _)| *key != HOSTNAME);
-        own.eq(kind.labels.iter())
-    };
     kind.allocatable == node.allocatable
         && kind.taints == node.taints
         && kind.trouble == node.trouble
-        && labels()
+        && kind.labels == node.labels
 }
 
 fn slot(rank: u64, position: usize) -> Slot {
