@@ -38,6 +38,21 @@ pub(super) struct Dirty {
     pub(super) node: Option<usize>,
 }
 
+/// A target that has changed.
+#[derive(Clone, Debug)]
+pub(crate) struct Change {
+    pub(crate) target: TargetName,
+    /// All that has; absent: more than a single node.
+    pub(crate) node: Option<Swap>,
+}
+
+/// How a node stood and stands, without its names; absent: nothing may be put there.
+#[derive(Clone, Debug)]
+pub(crate) struct Swap {
+    pub(crate) before: Option<Arc<Node>>,
+    pub(crate) after: Option<Arc<Node>>,
+}
+
 /// What does not change from decision to decision.
 #[derive(Clone, Debug)]
 pub(crate) struct Kind {
@@ -58,7 +73,7 @@ pub(crate) struct State {
     /// Counts how often this place was used for another state.
     pub(crate) version: u32,
     /// Free amounts, of shared devices what counts beside.
-    pub(crate) node: Node,
+    pub(crate) node: Arc<Node>,
     pub(crate) cpu: i64,
     pub(crate) memory: i64,
     /// Wholly free devices of the kind's resource.
@@ -87,8 +102,8 @@ pub(crate) struct Index {
     log: Vec<(u32, u32)>,
     /// Entries that were cut off the log.
     cut: usize,
-    /// Targets on which a node changed, and what was cut off of that.
-    changed: Vec<TargetName>,
+    /// What changed in targets, and what was cut off of that.
+    changed: Vec<Change>,
     changed_cut: usize,
     dirty: Vec<Dirty>,
 }
@@ -161,13 +176,13 @@ impl Index {
         self.cut + self.log.len()
     }
 
-    /// Targets of which nodes changed since `position`, again and again; `None`: that is too long ago.
-    pub(crate) fn targets_since(&self, position: usize) -> Option<&[TargetName]> {
+    /// What changed in targets since `position`, in this order; `None`: that is too long ago.
+    pub(crate) fn changes_since(&self, position: usize) -> Option<&[Change]> {
         self.changed.get(position.checked_sub(self.changed_cut)?..)
     }
 
-    /// Where the log of targets ends now.
-    pub(crate) fn targets_end(&self) -> usize {
+    /// Where the log of changes ends now.
+    pub(crate) fn changes_end(&self) -> usize {
         self.changed_cut + self.changed.len()
     }
 
@@ -201,22 +216,30 @@ impl Index {
         for dirty in std::mem::take(&mut self.dirty) {
             let Some(target) = targets.get(&dirty.target) else {
                 self.remove(&dirty.target);
-                self.changed.push(dirty.target);
+                self.changed.push(Change {
+                    target: dirty.target,
+                    node: None,
+                });
                 continue;
             };
             let known = self
                 .targets
                 .get(&dirty.target)
                 .filter(|entry| entry.states.len() == target.nodes.len());
-            match (dirty.node, known) {
-                (Some(position), Some(_)) => {
-                    if !self.settle(&dirty.target, target, position, resources) {
-                        continue;
-                    }
+            let node = if let (Some(position), Some(_)) = (dirty.node, known) {
+                let swap = self.settle(&dirty.target, target, position, resources);
+                if swap.is_none() {
+                    continue;
                 }
-                _ => self.settle_all(&dirty.target, target, resources),
-            }
-            self.changed.push(dirty.target);
+                swap
+            } else {
+                self.settle_all(&dirty.target, target, resources);
+                None
+            };
+            self.changed.push(Change {
+                target: dirty.target,
+                node,
+            });
         }
         if self.changed.len() > LOG_SLACK + 4 * self.targets.len() {
             self.changed_cut += self.changed.len();
@@ -284,31 +307,34 @@ impl Index {
         }
     }
 
-    /// Says whether the node has changed.
+    /// Says how the node has changed, if it has.
     fn settle(
         &mut self,
         name: &TargetName,
         target: &Target,
         position: usize,
         resources: &Resources,
-    ) -> bool {
-        let Some((entry, node)) = self.targets.get(name).zip(target.nodes.get(position)) else {
-            return false;
-        };
+    ) -> Option<Swap> {
+        let (entry, node) = (self.targets.get(name)?, target.nodes.get(position)?);
         let (rank, facts) = (entry.rank, entry.facts);
         let before = entry.states.get(position).copied().flatten();
         // Its kind is as it was: what changes kinds changes the whole target.
         let mut last = before.map(|state| self.states[state].kind);
         let state = self.state_of(facts, node, resources, &mut last);
         if before == state {
-            return false;
+            return None;
         }
+        let node = |state: Option<usize>| Some(Arc::clone(&self.states[state?].node));
+        let swap = Swap {
+            before: node(before),
+            after: node(state),
+        };
         self.leave(before, slot(rank, position));
         self.join(state, slot(rank, position));
         if let Some(entry) = self.targets.get_mut(name) {
             entry.states[position] = state;
         }
-        true
+        Some(swap)
     }
 
     /// The state of a node; none where nothing may be put. `last` is the kind that it probably has.
@@ -343,14 +369,14 @@ impl Index {
         let state = State {
             kind,
             version: 0,
-            node: Node {
+            node: Arc::new(Node {
                 labels: self.kinds[kind].node.labels.clone(),
                 taints: node.taints.clone(),
                 allocatable: self.kinds[kind].node.allocatable.clone(),
                 free: node.free.clone(),
                 open: node.open.clone(),
                 ..Node::default()
-            },
+            }),
             cpu: node.free.get(CPU_TIME),
             memory: node.free.get(MEMORY_BYTES),
             whole: device.map_or(0, |device| node.free.get(device)),
