@@ -10,6 +10,18 @@ use serde::{Deserialize, Serialize};
 /// Labels of an object or a node.
 pub type Labels = BTreeMap<String, String>;
 
+/// Something that has labels, however it keeps them.
+pub trait Labelled {
+    /// The value of a label.
+    fn label(&self, key: &str) -> Option<&str>;
+}
+
+impl Labelled for Labels {
+    fn label(&self, key: &str) -> Option<&str> {
+        self.get(key).map(String::as_str)
+    }
+}
+
 /// `metav1.LabelSelector`: all parts must hold; empty selects everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -220,7 +232,7 @@ impl LabelSelectorRequirement {
 impl NodeSelector {
     /// Whether a node with this name and these labels matches one of the terms. A term that Kubernetes could not parse
     /// matches nothing.
-    pub fn matches(&self, name: &str, labels: &Labels) -> bool {
+    pub fn matches(&self, name: &str, labels: &impl Labelled) -> bool {
         self.node_selector_terms
             .iter()
             .any(|term| term.matches(name, labels))
@@ -243,7 +255,7 @@ impl NodeSelector {
 
 impl NodeSelectorTerm {
     /// Whether all requirements hold; an empty term matches nothing.
-    pub fn matches(&self, name: &str, labels: &Labels) -> bool {
+    pub fn matches(&self, name: &str, labels: &impl Labelled) -> bool {
         let empty = self.match_expressions.is_empty() && self.match_fields.is_empty();
         !empty
             && self
@@ -268,12 +280,13 @@ impl NodeSelectorTerm {
 }
 
 impl NodeSelectorRequirement {
-    fn matches_label(&self, labels: &Labels) -> bool {
-        let value = labels.get(&self.key);
+    fn matches_label(&self, labels: &impl Labelled) -> bool {
+        let value = labels.label(&self.key);
+        let named = |value: &str| self.values.iter().any(|one| one == value);
         match self.operator {
-            NodeOperator::In => value.is_some_and(|value| self.values.contains(value)),
+            NodeOperator::In => value.is_some_and(named),
             NodeOperator::NotIn => {
-                !self.values.is_empty() && value.is_none_or(|value| !self.values.contains(value))
+                !self.values.is_empty() && value.is_none_or(|value| !named(value))
             }
             NodeOperator::Exists => self.values.is_empty() && value.is_some(),
             NodeOperator::DoesNotExist => self.values.is_empty() && value.is_none(),
@@ -299,7 +312,7 @@ impl NodeSelectorRequirement {
         }
     }
 
-    fn compares(&self, label: Option<&String>, holds: impl Fn(i64, i64) -> bool) -> bool {
+    fn compares(&self, label: Option<&str>, holds: impl Fn(i64, i64) -> bool) -> bool {
         let [bound] = self.values.as_slice() else {
             return false;
         };

@@ -16,8 +16,7 @@ use placement_api::toleration::Taint;
 
 use super::amounts::is_extended;
 use super::{
-    CPU_TIME, HOSTNAME, MEMORY_BYTES, Node, Resources, SHARED_DEVICE, Target, TargetName,
-    TargetState,
+    CPU_TIME, MEMORY_BYTES, Node, Resources, SHARED_DEVICE, Target, TargetName, TargetState,
 };
 
 /// Place of a node among all: the rank of its target, then its position there.
@@ -39,12 +38,27 @@ pub(super) struct Dirty {
     pub(super) node: Option<usize>,
 }
 
+/// A target that has changed.
+#[derive(Clone, Debug)]
+pub(crate) struct Change {
+    pub(crate) target: TargetName,
+    /// All that has; absent: more than a single node.
+    pub(crate) node: Option<Swap>,
+}
+
+/// How a node stood and stands, without its names; absent: nothing may be put there.
+#[derive(Clone, Debug)]
+pub(crate) struct Swap {
+    pub(crate) before: Option<Arc<Node>>,
+    pub(crate) after: Option<Arc<Node>>,
+}
+
 /// What does not change from decision to decision.
 #[derive(Clone, Debug)]
 pub(crate) struct Kind {
     /// A target like that of the nodes, without nodes and without labels that do not matter.
     pub(crate) target: Arc<Target>,
-    /// A node like them; its host name means nothing.
+    /// A node like them, without a host name.
     pub(crate) node: Node,
     /// Number of its first device resource.
     pub(crate) device: Option<usize>,
@@ -59,7 +73,7 @@ pub(crate) struct State {
     /// Counts how often this place was used for another state.
     pub(crate) version: u32,
     /// Free amounts, of shared devices what counts beside.
-    pub(crate) node: Node,
+    pub(crate) node: Arc<Node>,
     pub(crate) cpu: i64,
     pub(crate) memory: i64,
     /// Wholly free devices of the kind's resource.
@@ -88,8 +102,8 @@ pub(crate) struct Index {
     log: Vec<(u32, u32)>,
     /// Entries that were cut off the log.
     cut: usize,
-    /// Targets on which a node changed, and what was cut off of that.
-    changed: Vec<TargetName>,
+    /// What changed in targets, and what was cut off of that.
+    changed: Vec<Change>,
     changed_cut: usize,
     dirty: Vec<Dirty>,
 }
@@ -112,7 +126,7 @@ struct Entry {
     states: Vec<Option<usize>>,
 }
 
-type KindKey = (usize, Labels, Arc<[Taint]>, Vec<i64>, i64);
+type KindKey = (usize, Arc<Labels>, Arc<[Taint]>, Vec<i64>, i64);
 type FactsKey = (
     Labels,
     Vec<Taint>,
@@ -162,13 +176,13 @@ impl Index {
         self.cut + self.log.len()
     }
 
-    /// Targets of which nodes changed since `position`, again and again; `None`: that is too long ago.
-    pub(crate) fn targets_since(&self, position: usize) -> Option<&[TargetName]> {
+    /// What changed in targets since `position`, in this order; `None`: that is too long ago.
+    pub(crate) fn changes_since(&self, position: usize) -> Option<&[Change]> {
         self.changed.get(position.checked_sub(self.changed_cut)?..)
     }
 
-    /// Where the log of targets ends now.
-    pub(crate) fn targets_end(&self) -> usize {
+    /// Where the log of changes ends now.
+    pub(crate) fn changes_end(&self) -> usize {
         self.changed_cut + self.changed.len()
     }
 
@@ -202,22 +216,30 @@ impl Index {
         for dirty in std::mem::take(&mut self.dirty) {
             let Some(target) = targets.get(&dirty.target) else {
                 self.remove(&dirty.target);
-                self.changed.push(dirty.target);
+                self.changed.push(Change {
+                    target: dirty.target,
+                    node: None,
+                });
                 continue;
             };
             let known = self
                 .targets
                 .get(&dirty.target)
                 .filter(|entry| entry.states.len() == target.nodes.len());
-            match (dirty.node, known) {
-                (Some(position), Some(_)) => {
-                    if !self.settle(&dirty.target, target, position, resources) {
-                        continue;
-                    }
+            let node = if let (Some(position), Some(_)) = (dirty.node, known) {
+                let swap = self.settle(&dirty.target, target, position, resources);
+                if swap.is_none() {
+                    continue;
                 }
-                _ => self.settle_all(&dirty.target, target, resources),
-            }
-            self.changed.push(dirty.target);
+                swap
+            } else {
+                self.settle_all(&dirty.target, target, resources);
+                None
+            };
+            self.changed.push(Change {
+                target: dirty.target,
+                node,
+            });
         }
         if self.changed.len() > LOG_SLACK + 4 * self.targets.len() {
             self.changed_cut += self.changed.len();
@@ -285,31 +307,34 @@ impl Index {
         }
     }
 
-    /// Says whether the node has changed.
+    /// Says how the node has changed, if it has.
     fn settle(
         &mut self,
         name: &TargetName,
         target: &Target,
         position: usize,
         resources: &Resources,
-    ) -> bool {
-        let Some((entry, node)) = self.targets.get(name).zip(target.nodes.get(position)) else {
-            return false;
-        };
+    ) -> Option<Swap> {
+        let (entry, node) = (self.targets.get(name)?, target.nodes.get(position)?);
         let (rank, facts) = (entry.rank, entry.facts);
         let before = entry.states.get(position).copied().flatten();
         // Its kind is as it was: what changes kinds changes the whole target.
         let mut last = before.map(|state| self.states[state].kind);
         let state = self.state_of(facts, node, resources, &mut last);
         if before == state {
-            return false;
+            return None;
         }
+        let node = |state: Option<usize>| Some(Arc::clone(&self.states[state?].node));
+        let swap = Swap {
+            before: node(before),
+            after: node(state),
+        };
         self.leave(before, slot(rank, position));
         self.join(state, slot(rank, position));
         if let Some(entry) = self.targets.get_mut(name) {
             entry.states[position] = state;
         }
-        true
+        Some(swap)
     }
 
     /// The state of a node; none where nothing may be put. `last` is the kind that it probably has.
@@ -344,14 +369,14 @@ impl Index {
         let state = State {
             kind,
             version: 0,
-            node: Node {
+            node: Arc::new(Node {
                 labels: self.kinds[kind].node.labels.clone(),
                 taints: node.taints.clone(),
                 allocatable: self.kinds[kind].node.allocatable.clone(),
                 free: node.free.clone(),
                 open: node.open.clone(),
                 ..Node::default()
-            },
+            }),
             cpu: node.free.get(CPU_TIME),
             memory: node.free.get(MEMORY_BYTES),
             whole: device.map_or(0, |device| node.free.get(device)),
@@ -371,11 +396,9 @@ impl Index {
     }
 
     fn kind_of(&mut self, facts: usize, node: &Node, resources: &Resources) -> usize {
-        let mut labels = Labels::clone(&node.labels);
-        labels.remove(HOSTNAME);
         let key = (
             facts,
-            labels,
+            Arc::clone(&node.labels),
             node.taints.clone(),
             node.allocatable.trimmed(),
             node.trouble,
@@ -387,7 +410,7 @@ impl Index {
         self.kinds.push(Kind {
             target: Arc::clone(&self.facts[facts]),
             node: Node {
-                labels: Arc::new(key.1.clone()),
+                labels: Arc::clone(&node.labels),
                 taints: node.taints.clone(),
                 allocatable: node.allocatable.clone(),
                 free: node.allocatable.clone(),
@@ -522,14 +545,10 @@ fn main_device(node: &Node, resources: &Resources) -> Option<usize> {
 
 /// Whether a node is of the kind that another stands for.
 fn alike(kind: &Node, node: &Node) -> bool {
-    let labels = || {
-        let own = node.labels.iter().filter(|(key, _)| *key != HOSTNAME);
-        own.eq(kind.labels.iter())
-    };
     kind.allocatable == node.allocatable
         && kind.taints == node.taints
         && kind.trouble == node.trouble
-        && labels()
+        && kind.labels == node.labels
 }
 
 fn slot(rank: u64, position: usize) -> Slot {

@@ -75,6 +75,7 @@ fn changes(before: &[Node], after: &[Node], resources: &Resources, name: &Target
             return Event::target(name);
         };
         let reshaped = old.labels != node.labels
+            || old.host != node.host
             || old.taints != node.taints
             || old.allocatable != node.allocatable;
         if reshaped || old.unusable != node.unusable {
@@ -100,12 +101,13 @@ fn nodes(status: &InventoryStatus, resources: &mut Resources, catalog: &mut Cata
         .map(|class| (class.id.as_str(), Class::new(class, resources)))
         .collect();
     let empty = Class::new(&NodeClass::default(), resources);
+    let mut labels = BTreeSet::new();
     let mut nodes: Vec<Node> = status
         .nodes
         .iter()
         .map(|reported| {
             let class = classes.get(reported.class.as_str()).unwrap_or(&empty);
-            let mut node = class.node(reported, resources);
+            let mut node = class.node(reported, resources, &mut labels);
             add_devices(&mut node, reported, &report, resources, catalog);
             node
         })
@@ -147,7 +149,9 @@ fn add_devices(
 }
 
 struct Class {
-    labels: Labels,
+    labels: Arc<Labels>,
+    /// What the label says, for all of its nodes.
+    host: Option<NodeName>,
     taints: Arc<[placement_api::toleration::Taint]>,
     allocatable: Amounts,
 }
@@ -159,19 +163,29 @@ impl Class {
         if !class.allocatable.contains_key(PODS) {
             allocatable.set(POD_SLOTS, UNLIMITED);
         }
+        let mut labels = class.labels.clone();
+        let host = labels.remove(HOSTNAME);
         Self {
-            labels: class.labels.clone(),
+            labels: Arc::new(labels),
+            host: host.map(NodeName::from),
             taints: class.taints.clone().into(),
             allocatable,
         }
     }
 
-    fn node(&self, node: &InventoryNode, resources: &mut Resources) -> Node {
-        let mut labels = self.labels.clone();
-        labels.extend(node.labels.clone());
-        labels
-            .entry(HOSTNAME.to_owned())
-            .or_insert_with(|| node.name.clone());
+    /// One of its nodes; `known` are the labels of those before it.
+    fn node(
+        &self,
+        node: &InventoryNode,
+        resources: &mut Resources,
+        known: &mut BTreeSet<Arc<Labels>>,
+    ) -> Node {
+        let name = NodeName::from(&node.name);
+        let host = match node.labels.get(HOSTNAME) {
+            Some(host) if *host != node.name => Some(NodeName::from(host)),
+            Some(_) => None,
+            None => self.host.clone(),
+        };
         let mut reported = self.allocatable.clone();
         for (name, quantity) in &node.free {
             reported.set(
@@ -180,15 +194,32 @@ impl Class {
             );
         }
         Node {
-            labels: Arc::new(labels),
+            labels: self.labels_of(node, known),
             taints: self.taints.clone(),
             allocatable: self.allocatable.clone(),
             free: reported.clone(),
             unusable: node.unusable.clone(),
-            name: NodeName::from(&node.name),
+            host: Some(host.unwrap_or_else(|| name.clone())),
+            name,
             reported,
             ..Node::default()
         }
+    }
+
+    /// The labels of a node, shared with those of `known` that have the same.
+    fn labels_of(&self, node: &InventoryNode, known: &mut BTreeSet<Arc<Labels>>) -> Arc<Labels> {
+        let own = || node.labels.iter().filter(|(key, _)| *key != HOSTNAME);
+        if own().next().is_none() {
+            return Arc::clone(&self.labels);
+        }
+        let mut labels = Labels::clone(&self.labels);
+        labels.extend(own().map(|(key, value)| (key.clone(), value.clone())));
+        if let Some(same) = known.get(&labels) {
+            return Arc::clone(same);
+        }
+        let labels = Arc::new(labels);
+        known.insert(Arc::clone(&labels));
+        labels
     }
 }
 
@@ -248,4 +279,49 @@ fn still_seen(passed_on: &mut Vec<Share>, seen: &[NodeShare]) {
         share.pods = share.pods.min(there.map(|one| one.pods).sum());
     }
     passed_on.retain(|share| share.pods > 0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_that_differ_in_their_host_name_alone_share_their_labels() {
+        let label = |key: &str, value: &str| [(key.to_owned(), value.to_owned())].into();
+        let node = |name: &str, labels: Labels| InventoryNode {
+            name: name.to_owned(),
+            class: "c".to_owned(),
+            labels,
+            ..InventoryNode::default()
+        };
+        let status = InventoryStatus {
+            classes: vec![NodeClass {
+                id: "c".to_owned(),
+                labels: label("model", "a100"),
+                ..NodeClass::default()
+            }],
+            nodes: vec![
+                node("n1", Labels::new()),
+                node("n2", label(HOSTNAME, "other")),
+                node("n3", label("rack", "r1")),
+                node("n4", label("rack", "r1")),
+                node("n5", label("model", "h100")),
+            ],
+            ..InventoryStatus::default()
+        };
+        let nodes = nodes(&status, &mut Resources::default(), &mut Catalog::default());
+        let shared = |a: usize, b: usize| Arc::ptr_eq(&nodes[a].labels, &nodes[b].labels);
+        assert!(shared(0, 1) && shared(2, 3) && !shared(0, 2));
+        let said = |key| nodes.iter().map(|node| node.label(key)).collect::<Vec<_>>();
+        assert_eq!(
+            said(HOSTNAME),
+            ["n1", "other", "n3", "n4", "n5"].map(Some),
+            "one's own, else the name"
+        );
+        assert_eq!(
+            said("model"),
+            ["a100", "a100", "a100", "a100", "h100"].map(Some)
+        );
+        assert_eq!(said("rack"), [None, None, Some("r1"), Some("r1"), None]);
+    }
 }

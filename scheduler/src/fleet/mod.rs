@@ -39,7 +39,7 @@ pub use event::Event;
 pub(crate) use hold::Hold;
 pub use hold::Share;
 pub use ids::{NodeName, TargetName, WorkloadId};
-pub(crate) use index::{Index, Kind, Slot, State};
+pub(crate) use index::{Change, Index, Kind, Slot, State};
 pub use rates::Rates;
 pub use target::{Node, PRODUCT_LABELS, Target, TargetState};
 pub(crate) use topology::NOWHERE;

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use placement_api::kinds::NodeShare;
-use placement_api::selector::Labels;
+use placement_api::selector::{Labelled, Labels};
 use placement_api::toleration::Taint;
 use serde::{Deserialize, Serialize};
 
 use super::fractions::Open;
 use super::hold::Hold;
-use super::{Amounts, Demand, NodeName, Rates, WorkloadId};
+use super::{Amounts, Demand, HOSTNAME, NodeName, Rates, WorkloadId};
 
 /// Node labels that name the product of a node's accelerators: GPU Feature Discovery's, and the short one of scenarios.
 pub const PRODUCT_LABELS: [&str; 2] = ["nvidia.com/gpu.product", "product"];
@@ -68,7 +68,7 @@ pub struct Target {
 /// One node.
 #[derive(Clone, Debug, Default)]
 pub struct Node {
-    /// Labels, those of its class and its host name included.
+    /// Labels, those of its class included, its host name apart: nodes that differ in nothing else share them.
     pub labels: Arc<Labels>,
     /// Taints.
     pub taints: Arc<[Taint]>,
@@ -81,6 +81,8 @@ pub struct Node {
     /// How much it is to be avoided for what went wrong there lately; 0: not at all.
     pub trouble: i64,
     pub(super) name: NodeName,
+    /// What its host name label says.
+    pub(super) host: Option<NodeName>,
     /// Free as the agent reports it.
     pub(super) reported: Amounts,
     /// Decided, and not counted in `reported` yet.
@@ -139,6 +141,14 @@ impl Node {
         &self.name
     }
 
+    /// The value of a label.
+    pub fn label(&self, key: &str) -> Option<&str> {
+        if key == HOSTNAME {
+            return self.host.as_ref().map(NodeName::as_str);
+        }
+        self.labels.get(key).map(String::as_str)
+    }
+
     /// How many pods with this demand have to leave until the node has again what is claimed on it, as far as these resources go.
     pub(crate) fn beyond(&self, demand: &Demand, resources: &[usize]) -> i64 {
         let pods = |number: &usize| {
@@ -182,6 +192,12 @@ impl Node {
             .lower(&self.allocatable.less(&self.claimed));
         self.close_shared(&mut free);
         self.free = free;
+    }
+}
+
+impl Labelled for Node {
+    fn label(&self, key: &str) -> Option<&str> {
+        Self::label(self, key)
     }
 }
 

@@ -36,8 +36,8 @@ fn level(keys: &[String], nodes: &[Node]) -> Vec<usize> {
 }
 
 fn path<'a>(keys: &[String], node: &'a Node) -> Option<Vec<&'a str>> {
-    node.labels.get(keys.last()?)?;
-    let value = |key: &String| node.labels.get(key).map_or("", String::as_str);
+    node.label(keys.last()?)?;
+    let value = |key: &String| node.label(key).unwrap_or("");
     Some(keys.iter().map(value).collect())
 }
 

@@ -39,7 +39,7 @@ pub(super) fn anywhere(
 ) -> Devices {
     let selected = |node: &&Node| {
         let mut labels = selector.iter().filter(|(key, _)| is_said(key));
-        labels.all(|(key, value)| node.labels.get(key) == Some(value))
+        labels.all(|(key, value)| node.label(key) == Some(value.as_str()))
     };
     let by_name = by_name(requests, selector);
     let found = kinds

@@ -13,7 +13,7 @@ use super::seen::Seen;
 use super::span::Span;
 use super::tree::{Level, asked, children, climb};
 use super::{several, spread};
-use crate::fleet::{Fleet, Target, TargetName};
+use crate::fleet::{Fleet, Node, Target, TargetName};
 
 /// What is put on one target beside what is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,14 +105,13 @@ pub(super) fn gang(fleet: &Fleet, needs: &Needs<'_>, ask: &Ask<'_>) -> Option<Ve
 
 /// Positions of the nodes inside the domain of what already runs.
 pub(super) fn nodes_within(target: &Target, within: &Within) -> Vec<usize> {
-    let inside = |labels: &placement_api::selector::Labels| {
-        within
-            .iter()
-            .all(|(key, value)| labels.get(key) == value.as_ref())
+    let inside = |node: &Node| {
+        let mut all = within.iter();
+        all.all(|(key, value)| node.label(key) == value.as_deref())
     };
     let nodes = target.node_list().iter().enumerate();
     nodes
-        .filter(|(_, node)| node.unusable.is_none() && inside(&node.labels))
+        .filter(|(_, node)| node.unusable.is_none() && inside(node))
         .map(|(index, _)| index)
         .collect()
 }

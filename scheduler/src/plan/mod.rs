@@ -50,6 +50,7 @@ mod spread;
 mod stand_in;
 mod strategies;
 mod swap;
+mod tally;
 mod tree;
 pub mod value;
 mod verdicts;

@@ -216,13 +216,13 @@ impl<'a> SetNeed<'a> {
             .set
             .node_selector
             .iter()
-            .all(|(key, value)| node.labels.get(key) == Some(value));
+            .all(|(key, value)| node.label(key) == Some(value.as_str()));
         labels
             && self
                 .set
                 .affinity
                 .as_ref()
-                .is_none_or(|affinity| affinity.matches(node.name().as_str(), &node.labels))
+                .is_none_or(|affinity| affinity.matches(node.name().as_str(), node))
     }
 
     /// Whether new pods may be put on this node by their selector and affinity and by the limits of their queue.

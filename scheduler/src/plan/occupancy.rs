@@ -455,13 +455,13 @@ impl Condition {
         let selected = self
             .selector
             .iter()
-            .all(|(key, value)| kind.node.labels.get(key) == Some(value));
+            .all(|(key, value)| kind.node.label(key) == Some(value.as_str()));
         (self.device.is_none() || self.device == kind.device)
             && selected
             && self
                 .affinity
                 .as_ref()
-                .is_none_or(|affinity| affinity.matches("", &kind.node.labels))
+                .is_none_or(|affinity| affinity.matches("", &kind.node))
     }
 }
 

@@ -113,9 +113,9 @@ impl Rooms {
 impl Class {
     /// Counts again what has changed.
     fn refresh(&mut self, fleet: &Fleet, index: &Index, needs: &Needs<'_>, need: &SetNeed<'_>) {
-        let news = self.read.and_then(|position| index.targets_since(position));
+        let news = self.read.and_then(|position| index.changes_since(position));
         if let Some(changed) = news {
-            let changed: BTreeSet<&TargetName> = changed.iter().collect();
+            let changed: BTreeSet<&TargetName> = changed.iter().map(|one| &one.target).collect();
             for name in changed {
                 let room = fleet
                     .target(name.as_str())
@@ -129,7 +129,7 @@ impl Class {
                 self.set(name, room(fleet, needs, need, target));
             }
         }
-        self.read = Some(index.targets_end());
+        self.read = Some(index.changes_end());
     }
 
     fn set(&mut self, name: &TargetName, room: Option<Room>) {

@@ -79,7 +79,7 @@ pub(super) fn cells(
         if key == HOSTNAME {
             Some(node.name().to_string())
         } else {
-            node.labels.get(key).cloned()
+            node.label(key).map(str::to_owned)
         }
     };
     if !over_nodes(fleet, needs) {

@@ -336,7 +336,10 @@ pub(super) fn rings(
     part: &Current,
     pinned: &[usize],
 ) -> Vec<Within> {
-    let label = |node: usize, key: &String| target.node_list()[node].labels.get(key).cloned();
+    let label = |node: usize, key: &String| {
+        let value = target.node_list()[node].label(key);
+        value.map(str::to_owned)
+    };
     let common: Vec<(String, Option<String>)> =
         pinned.split_first().map_or_else(Vec::new, |(first, rest)| {
             let agreed = |key: &&String| {
@@ -438,7 +441,7 @@ fn seated(
     let mut domain = part.domain.clone();
     for pick in picks {
         let node = &target.node_list()[pick.node];
-        domain.retain(|key, value| node.labels.get(key) == Some(value));
+        domain.retain(|key, value| node.label(key) == Some(value.as_str()));
         let (name, role) = (
             node.name().to_string(),
             needs.sets[pick.set].name.to_string(),

@@ -72,11 +72,11 @@ impl<'a> Numbering<'a> {
             Level::Node => Self::Node,
             Level::Depth(depth) => Self::Level(target.domains(*depth)),
             Level::Label(key) => {
-                let values: Vec<Option<&String>> =
-                    target.nodes().map(|node| node.labels.get(key)).collect();
-                let known: BTreeSet<&String> = values.iter().copied().flatten().collect();
-                let known: Vec<&String> = known.into_iter().collect();
-                let number = |value: Option<&String>| {
+                let values: Vec<Option<&str>> =
+                    target.nodes().map(|node| node.label(key)).collect();
+                let known: BTreeSet<&str> = values.iter().copied().flatten().collect();
+                let known: Vec<&str> = known.into_iter().collect();
+                let number = |value: Option<&str>| {
                     value
                         .and_then(|value| known.binary_search(&value).ok())
                         .unwrap_or(NOWHERE)
@@ -173,9 +173,9 @@ pub(super) fn labels(
     node: usize,
 ) -> BTreeMap<String, String> {
     let of = |keys: &[String]| {
-        let labels = &target.node_list()[node].labels;
+        let node = &target.node_list()[node];
         keys.iter()
-            .filter_map(|key| labels.get(key).map(|value| (key.clone(), value.clone())))
+            .filter_map(|key| Some((key.clone(), node.label(key)?.to_owned())))
             .collect()
     };
     match level {

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use super::draft::Draft;
 use super::likeness::Likeness;
-use super::needs::Needs;
+use super::needs::{Needs, SetNeed};
 use super::occupancy::is_one_role;
+use super::tally::Tally;
 use super::tree::Level;
 use super::why::{Findings, Verdict, findings, verdict};
-use crate::fleet::{Demand, Fleet, Index, TargetName, TargetState};
+use crate::fleet::{Change, Demand, Fleet, Index, Target, TargetName, TargetState};
 
 /// Most verdicts over all classes; when there are more all begin anew.
 const MOST_ENTRIES: usize = 1 << 18;
@@ -33,7 +34,7 @@ struct Class {
     levels: Vec<Level>,
     /// The log is read up to here.
     read: Option<usize>,
-    found: BTreeMap<TargetName, Verdict>,
+    found: BTreeMap<TargetName, (Verdict, Tally)>,
     /// Targets of which the words change with time.
     lost: BTreeSet<TargetName>,
 }
@@ -86,13 +87,12 @@ impl Verdicts {
             number
         });
         let class = &mut self.classes[number];
-        class.refresh(fleet, index, |name| {
-            let target = fleet.target(name.as_str())?;
-            Some(verdict(fleet, needs, draft, name, target, now_ms))
+        class.refresh(fleet, index, need, |name, target, tally| {
+            verdict(fleet, needs, draft, (name, target, Some(tally)), now_ms)
         });
         let mut all = Findings::default();
         let mut lacks: BTreeSet<usize> = BTreeSet::new();
-        for verdict in class.found.values() {
+        for (verdict, _) in class.found.values() {
             all.verdicts.extend(verdict.said.clone());
             lacks.extend(&verdict.lacks);
         }
@@ -108,29 +108,43 @@ impl Class {
         &mut self,
         fleet: &Fleet,
         index: &Index,
-        look: impl Fn(&TargetName) -> Option<Verdict>,
+        need: &SetNeed<'_>,
+        look: impl Fn(&TargetName, &Target, &Tally) -> Verdict,
     ) {
-        let news = self.read.and_then(|position| index.targets_since(position));
-        let changed: BTreeSet<TargetName> = if let Some(news) = news {
-            news.iter().chain(&self.lost).cloned().collect()
+        let news = self.read.and_then(|position| index.changes_since(position));
+        let mut changed: BTreeMap<TargetName, Vec<&Change>> = BTreeMap::new();
+        if let Some(news) = news {
+            for change in news {
+                changed
+                    .entry(change.target.clone())
+                    .or_default()
+                    .push(change);
+            }
+            for name in &self.lost {
+                changed.entry(name.clone()).or_default();
+            }
         } else {
             self.found.clear();
-            fleet.targets().map(|(name, _)| name.clone()).collect()
-        };
-        for name in changed {
-            let lost = fleet
-                .target(name.as_str())
-                .is_some_and(|target| target.state == TargetState::Lost);
-            if lost {
-                self.lost.insert(name.clone());
-            } else {
-                self.lost.remove(&name);
-            }
-            match look(&name) {
-                Some(verdict) => self.found.insert(name, verdict),
-                None => self.found.remove(&name),
-            };
+            changed.extend(fleet.targets().map(|(name, _)| (name.clone(), Vec::new())));
         }
-        self.read = Some(index.targets_end());
+        for (name, changes) in changed {
+            let before = self.found.remove(&name);
+            self.lost.remove(&name);
+            let Some(target) = fleet.target(name.as_str()) else {
+                continue;
+            };
+            if target.state == TargetState::Lost {
+                self.lost.insert(name.clone());
+            }
+            // Each change is counted twice, off and on: after many all nodes are counted sooner.
+            let few = 2 * changes.len() < target.node_list().len();
+            let tally = before
+                .filter(|_| few)
+                .and_then(|(_, tally)| tally.after(need, &changes))
+                .unwrap_or_else(|| Tally::of(need, target));
+            let verdict = look(&name, target, &tally);
+            self.found.insert(name, (verdict, tally));
+        }
+        self.read = Some(index.changes_end());
     }
 }

@@ -8,10 +8,11 @@ use placement_api::reason::Reason;
 use super::draft::Draft;
 use super::gang::{nodes_within, seat};
 use super::needs::{Needs, SetNeed};
+use super::tally::{Holding, Tally, is_open};
 use super::tree::Level;
 use super::words;
 use super::{devices, eligible, spread, tree};
-use crate::fleet::{Amounts, Fleet, Node, Target, TargetName};
+use crate::fleet::{Fleet, Node, Target, TargetName};
 
 /// What was found of the whole fleet.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -41,7 +42,7 @@ pub(super) fn findings(
         .targets()
         .filter(|(name, _)| !except.contains(*name) && looked_at(name))
     {
-        let verdict = verdict(fleet, needs, draft, name, target, now_ms);
+        let verdict = verdict(fleet, needs, draft, (name, target, None), now_ms);
         let lacks = verdict.lacks.iter();
         findings
             .lacks
@@ -60,19 +61,18 @@ pub(super) struct Verdict {
     pub(super) lacks: BTreeSet<usize>,
 }
 
-/// The verdict on one target.
+/// The verdict on one target; what it holds of the only role may be known.
 pub(super) fn verdict(
     fleet: &Fleet,
     needs: &Needs<'_>,
     draft: &Draft,
-    name: &TargetName,
-    target: &Target,
+    (name, target, kept): (&TargetName, &Target, Option<&Tally>),
     now_ms: i64,
 ) -> Verdict {
     let obstacle = eligible::obstacle(fleet, needs.request, name, target, now_ms);
     let short = match &obstacle {
         Some((Reason::NoLocation, _)) => None,
-        _ => shortfall(fleet, needs, target, draft),
+        _ => shortfall(fleet, needs, (target, kept), draft),
     };
     let mut lacks = BTreeSet::new();
     if let Some(short) = &short {
@@ -166,8 +166,14 @@ pub(super) fn summary(
 }
 
 /// Why the target, taking work, does not hold all of it; `None` if it does.
-fn shortfall(fleet: &Fleet, needs: &Needs<'_>, target: &Target, draft: &Draft) -> Option<Short> {
+fn shortfall(
+    fleet: &Fleet,
+    needs: &Needs<'_>,
+    (target, kept): (&Target, Option<&Tally>),
+    draft: &Draft,
+) -> Option<Short> {
     let wants = &draft.asked;
+    let lacking = |need| lacking(fleet, Holding { need, target, kept });
     if let (Strategy::Gang, Some(rule), None) = (
         needs.request.strategy,
         spread::beyond_one_target(fleet, needs),
@@ -185,27 +191,21 @@ fn shortfall(fleet: &Fleet, needs: &Needs<'_>, target: &Target, draft: &Draft) -
     }
     let sets = needs.sets.iter().zip(wants).filter(|(_, want)| **want > 0);
     let worst = sets
-        .filter_map(|(need, want)| set_shortfall(fleet, need, target, *want))
+        .filter_map(|(need, want)| set_shortfall(fleet, Holding { need, target, kept }, *want))
         .max_by_key(|short| short.reason);
     if let Some(mut worst) = worst {
         let alone = needs.sets.len() == 1 && !worst.lacks.is_empty();
         if worst.reason == Reason::InsufficientCapacity && !alone {
             // Fewer pods of one role may do, if the others find room.
             let sets = needs.sets.iter().zip(wants).filter(|(_, want)| **want > 0);
-            worst
-                .lacks
-                .extend(sets.flat_map(|(need, _)| lacking(fleet, need, target)));
+            worst.lacks.extend(sets.flat_map(|(need, _)| lacking(need)));
         }
         return Some(worst);
     }
     if needs.sets.is_empty() {
         return None;
     }
-    let lacks = needs
-        .sets
-        .iter()
-        .flat_map(|need| lacking(fleet, need, target))
-        .collect();
+    let lacks = needs.sets.iter().flat_map(lacking).collect();
     let level = draft.levels.last()?;
     let nodes = nodes_within(target, &draft.within);
     let domains = tree::domains(level, target, &nodes);
@@ -312,7 +312,8 @@ fn domain_rooms(
 }
 
 /// Why a target has no room for so many pods of a role.
-fn set_shortfall(fleet: &Fleet, need: &SetNeed<'_>, target: &Target, want: i64) -> Option<Short> {
+fn set_shortfall(fleet: &Fleet, holding: Holding<'_>, want: i64) -> Option<Short> {
+    let Holding { need, target, .. } = holding;
     if let Some((reason, message)) = devices::obstacle(need, target) {
         return Some(Short {
             reason,
@@ -320,40 +321,20 @@ fn set_shortfall(fleet: &Fleet, need: &SetNeed<'_>, target: &Target, want: i64) 
             lacks: BTreeSet::new(),
         });
     }
-    if let Some(hindrance) = hindrance(fleet, need, target) {
+    if let Some(hindrance) = hindrance(fleet, holding) {
         return Some(hindrance);
     }
-    let nodes = target.node_list();
-    let room: i64 = nodes.iter().map(|node| need.copies(node)).sum();
+    let room = holding.room();
     if room >= want {
         return None;
     }
-    let usable_there = nodes.iter().filter(|node| {
-        !need.closed_nowhere()
-            && need.closed_by(node).is_some()
-            && node.unusable.is_none()
-            && is_open(need, node)
-    });
-    let beyond: i64 = usable_there
-        .clone()
-        .map(|node| need.demand.copies_in(&node.free).max(0))
-        .sum();
-    if let Some(why) = usable_there.clone().find_map(|node| need.closed_by(node))
-        && room + beyond >= want
-    {
+    if let Some(why) = limit(need, target, want - room) {
         return Some(Short {
             reason: Reason::QueueLimit,
             message: why.to_owned(),
-            lacks: lacking(fleet, need, target),
+            lacks: lacking(fleet, holding),
         });
     }
-    // Whether anything is free is asked before the rest: in a full fleet it answers for most nodes.
-    let amount_of = |amount: fn(&Node) -> &Amounts| -> i64 {
-        let some = nodes.iter().map(|node| (amount(node).get(need.main), node));
-        some.filter(|(some, node)| *some > 0 && would_take(need, node))
-            .map(|(some, _)| some)
-            .sum()
-    };
     let name = words::resource(fleet.resources().name(need.main));
     let message = if room > 0 {
         format!("room for {room} of {}", words::many(want, "pod"))
@@ -365,11 +346,8 @@ fn set_shortfall(fleet: &Fleet, need: &SetNeed<'_>, target: &Target, want: i64) 
             words::amounts(&need.set.requests)
         )
     } else {
-        match amount_of(|node| &node.free) {
-            0 => format!(
-                "full: none of {} {name} free",
-                amount_of(|node| &node.allocatable)
-            ),
+        match holding.free() {
+            0 => format!("full: none of {} {name} free", holding.all()),
             free => format!(
                 "{free} {name} free, but no node has room for {}",
                 words::amounts(&need.set.requests)
@@ -379,29 +357,31 @@ fn set_shortfall(fleet: &Fleet, need: &SetNeed<'_>, target: &Target, want: i64) 
     Some(Short {
         reason: Reason::InsufficientCapacity,
         message,
-        lacks: lacking(fleet, need, target),
+        lacks: lacking(fleet, holding),
     })
 }
 
-/// Whether a node would take pods of a role if nothing ran there.
-fn would_take(need: &SetNeed<'_>, node: &Node) -> bool {
-    node.unusable.is_none() && need.closed_by(node).is_none() && is_open(need, node)
-}
-
-/// The same, limits of queues and what is wrong with the node left out.
-fn is_open(need: &SetNeed<'_>, node: &Node) -> bool {
-    need.tainted(node).is_none()
-        && need.selects(node)
-        && need.demand.copies_in(&node.allocatable) > 0
+/// The limit of a queue without which there would be room for so many more pods of a role.
+fn limit<'a>(need: &'a SetNeed<'_>, target: &Target, more: i64) -> Option<&'a str> {
+    if need.closed_nowhere() {
+        return None;
+    }
+    let closed = |node: &&Node| {
+        need.closed_by(node).is_some() && node.unusable.is_none() && is_open(need, node)
+    };
+    let nodes: Vec<&Node> = target.nodes().filter(closed).collect();
+    let beyond = nodes.iter().map(|node| need.demand.copies_in(&node.free));
+    let why = nodes.first().and_then(|node| need.closed_by(node));
+    why.filter(|_| beyond.sum::<i64>() >= more)
 }
 
 /// Why no node takes pods of a role, whatever is free there; `None` if one does.
-fn hindrance(fleet: &Fleet, need: &SetNeed<'_>, target: &Target) -> Option<Short> {
-    let nodes = target.node_list();
-    // Mostly one of the first does.
-    if nodes.iter().any(|node| would_take(need, node)) {
+fn hindrance(fleet: &Fleet, holding: Holding<'_>) -> Option<Short> {
+    if holding.takes_some() {
         return None;
     }
+    let need = holding.need;
+    let nodes = holding.target.node_list();
     let hard = |reason, message| {
         Some(Short {
             reason,
@@ -524,15 +504,8 @@ fn hindrance(fleet: &Fleet, need: &SetNeed<'_>, target: &Target) -> Option<Short
 }
 
 /// Resources of which more on some node would give room for more pods.
-fn lacking(fleet: &Fleet, need: &SetNeed<'_>, target: &Target) -> BTreeSet<usize> {
-    let mut lacks: BTreeSet<usize> = devices::resources(fleet, need).into_iter().collect();
-    let usable = target.node_list().iter();
-    for node in usable.filter(|node| node.unusable.is_none()) {
-        // There are few resources and many nodes: most lack what others lack.
-        let number = need.demand.scarcest_in(&node.free);
-        if !lacks.contains(&number) && need.tainted(node).is_none() && need.may_use(node) {
-            lacks.insert(number);
-        }
-    }
+fn lacking(fleet: &Fleet, holding: Holding<'_>) -> BTreeSet<usize> {
+    let mut lacks = devices::resources(fleet, holding.need);
+    lacks.extend(holding.lacks());
     lacks
 }

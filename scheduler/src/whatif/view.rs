@@ -128,7 +128,7 @@ impl View {
             .collect();
         let label = PRODUCT_LABELS.into_iter().find(|label| {
             let mut nodes = nodes();
-            nodes.any(|node| node.labels.get(*label).is_some_and(|one| one == product))
+            nodes.any(|node| node.label(label) == Some(product))
         });
         let Some(label) = label else {
             let known: Vec<String> = known.into_iter().collect();

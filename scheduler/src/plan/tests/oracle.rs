@@ -44,9 +44,9 @@ pub(super) fn gang_fits(fleet: &Fleet, request: &Request, counts: &[i64]) -> boo
         let key = |node: &Node| -> Option<Vec<String>> {
             let mut key: Vec<String> = wider
                 .iter()
-                .map(|level| node.labels.get(*level).cloned().unwrap_or_default())
+                .map(|level| node.label(level).unwrap_or_default().to_owned())
                 .collect();
-            key.push(node.labels.get(&topology.level)?.clone());
+            key.push(node.label(&topology.level)?.to_owned());
             Some(key)
         };
         let mut keys: Vec<Vec<String>> = target.nodes().filter_map(key).collect();
@@ -117,7 +117,7 @@ fn allowed(there: &Box_<'_>, request: &Request, set: &PodSetRequest) -> bool {
         && set
             .node_selector
             .iter()
-            .all(|(key, value)| there.node.labels.get(key) == Some(value))
+            .all(|(key, value)| there.node.label(key) == Some(value.as_str()))
         && set.requests.fits(&there.free)
         && there.free.get("pods") > 0
 }

@@ -244,9 +244,9 @@ proptest! {
                 let part = &decision.parts[0];
                 let target = fleet.target(part.target.as_str()).expect("target");
                 let mut domains: Vec<_> = part.nodes.iter().map(|share| {
-                    let labels = &target.node(&share.name).expect("node").labels;
-                    prop_assert!(part.domain.iter().all(|(key, value)| labels.get(key) == Some(value)), "{:?}", part);
-                    Ok((labels.get("zone").cloned().filter(|_| topology.level != "kubernetes.io/hostname"), labels.get(&topology.level).cloned()))
+                    let node = target.node(&share.name).expect("node");
+                    prop_assert!(part.domain.iter().all(|(key, value)| node.label(key) == Some(value.as_str())), "{:?}", part);
+                    Ok((node.label("zone").map(str::to_owned).filter(|_| topology.level != "kubernetes.io/hostname"), node.label(&topology.level).map(str::to_owned)))
                 }).collect::<Result<_, TestCaseError>>()?;
                 domains.sort();
                 domains.dedup();
