@@ -52,7 +52,18 @@ pub(super) fn sticks(settled: &World) -> Result<(), String> {
         let mut leaving = one.leaving.iter();
         leaving.any(|part| part.reason == Reason::OverranEstimate)
     };
-    if decisions.values().any(due) {
+    // So is who has just started above what its queue is entitled to: what a cycle has decided it does not take back itself.
+    let above = |one: &Decision| {
+        let mut leaving = one.leaving.iter();
+        let reclaimed = leaving.any(|part| part.reason == Reason::ReclaimedByEntitledQueue);
+        let parts = settled
+            .requests
+            .get(&one.id)
+            .into_iter()
+            .flat_map(|one| &one.current);
+        reclaimed && { parts }.any(|part| part.started_ms == Some(settled.now_ms))
+    };
+    if decisions.values().any(|one| due(one) || above(one)) {
         return Ok(());
     }
     let moved = decisions.values().find(|one| one.outcome == Outcome::Place);
