@@ -16,12 +16,8 @@ use crate::plan::{Decision, Outcome, Request};
 
 /// The same inputs in another order give the same.
 pub(super) fn deterministic(before: &World, decisions: &Decisions) -> Result<(), String> {
-    let mut world = before.clone();
-    let mut again = world.clone();
-    let requests: Vec<Request> = world.requests.values().rev().cloned().collect();
-    let (other, _) = world.core.plan(&requests, world.now_ms);
-    let first = again.cycle();
-    if let Some((id, _)) = first
+    let again = before.clone().cycle();
+    if let Some((id, _)) = again
         .iter()
         .find(|(id, one)| decisions.get(*id) != Some(*one))
     {
@@ -29,15 +25,21 @@ pub(super) fn deterministic(before: &World, decisions: &Decisions) -> Result<(),
             "planning the same again decides otherwise about {id}"
         ));
     }
-    // The first pass alone: whom it wakes is planned after it.
-    let differs = other.iter().find(|one| {
-        let same = decisions.get(&one.id);
-        one.outcome == Outcome::Place && same.map(|same| &same.parts) != Some(&one.parts)
-    });
-    match differs {
-        Some(one) => Err(format!(
-            "the order in which workloads are asked decides about {}",
-            one.id
+    let asked: Vec<Request> = before.requests.values().cloned().collect();
+    let turned: Vec<Request> = asked.iter().rev().cloned().collect();
+    let once = |requests: &[Request]| -> Decisions {
+        let (made, _) = before.clone().core.plan(requests, before.now_ms);
+        made.into_iter().map(|one| (one.id.clone(), one)).collect()
+    };
+    let (forwards, backwards) = (once(&asked), once(&turned));
+    match forwards.iter().find(|(id, one)| {
+        backwards
+            .get(*id)
+            .map(|other| (&other.outcome, &other.parts))
+            != Some((&one.outcome, &one.parts))
+    }) {
+        Some((id, _)) => Err(format!(
+            "the order in which workloads are asked decides about {id}"
         )),
         None => Ok(()),
     }
