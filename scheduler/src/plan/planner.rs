@@ -308,7 +308,7 @@ impl Planner {
             match found {
                 Ok((found, moved)) => {
                     // What would have ended before a promise begins is not room for who is there longer.
-                    if closed {
+                    if !self.ahead.is_empty() {
                         self.ahead.open(cycle.fleet);
                         self.ahead
                             .close(cycle.fleet, around, request, queue, strong);
