@@ -174,8 +174,13 @@ mod tests {
     };
 
     #[test]
-    fn all_run_within_the_quota_and_none_is_evicted_twice() {
+    fn all_run_within_the_quota_and_none_is_evicted_in_its_minimum_run_time() {
         let works = TINY.works();
+        // Of one queue: each of higher priority may ask somebody once.
+        let above: u64 = TINY.sets[1..]
+            .iter()
+            .map(|set| set.count.cast_unsigned())
+            .sum();
         for (words, rules) in VARIANTS {
             let outcome = replay(&TINY, &works, &mut Ours::new(&TINY, &works, rules)).expect(words);
             assert!(outcome.makespan_ms >= TINY.bound_ms(), "{words}");
@@ -184,7 +189,11 @@ mod tests {
                 "{words}: {}",
                 outcome.makespan_ms
             );
-            assert!(outcome.most_stops <= 1, "{words}: {}", outcome.most_stops);
+            assert!(
+                outcome.most_stops <= above,
+                "{words}: {}",
+                outcome.most_stops
+            );
             assert!(rules.min_runtime_ms == 0 || outcome.stops == 0, "{words}");
         }
         let greedy = replay(&TINY, &works, &mut Greedy::new(TINY, &works)).expect("greedy");
