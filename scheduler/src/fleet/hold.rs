@@ -35,18 +35,22 @@ pub(crate) struct Hold {
     pub(crate) passed_on: Vec<Share>,
 }
 
+/// Takes the pods of some shares off others.
+pub(crate) fn take_off(shares: &mut Vec<Share>, gone: &[Share]) {
+    for gone in gone {
+        let same = |share: &&mut Share| share.node == gone.node && share.pod_set == gone.pod_set;
+        if let Some(share) = shares.iter_mut().find(same) {
+            share.pods -= gone.pods;
+        }
+    }
+    shares.retain(|share| share.pods > 0);
+}
+
 impl Hold {
     /// What is assumed without what is passed on of it.
     pub(crate) fn left(&self) -> Vec<Share> {
         let mut left = self.assumed.clone();
-        for gone in &self.passed_on {
-            let same =
-                |share: &&mut Share| share.node == gone.node && share.pod_set == gone.pod_set;
-            if let Some(share) = left.iter_mut().find(same) {
-                share.pods -= gone.pods;
-            }
-        }
-        left.retain(|share| share.pods > 0);
+        take_off(&mut left, &self.passed_on);
         left
     }
 

@@ -10,7 +10,7 @@ use placement_api::reason::Reason;
 
 use super::victims::{Candidate, Cost, Yield, may_go, on_node};
 use super::{Claim, Eviction, Shares};
-use crate::fleet::{Amounts, Fleet, Share, TargetName};
+use crate::fleet::{Amounts, Fleet, Share, TargetName, take_off};
 use crate::plan::accounts::Accounts;
 use crate::plan::draft;
 use crate::plan::needs::SetNeed;
@@ -430,14 +430,9 @@ impl<'a> Search<'a> {
         let Some(Yield::Pods(taken)) = self.taken.get(&index) else {
             return;
         };
-        for gone in taken.get(target).into_iter().flatten() {
-            let same =
-                |share: &&mut Share| share.node == gone.node && share.pod_set == gone.pod_set;
-            if let Some(share) = shares.iter_mut().find(same) {
-                share.pods -= gone.pods;
-            }
+        if let Some(gone) = taken.get(target) {
+            take_off(shares, gone);
         }
-        shares.retain(|share| share.pods > 0);
     }
 
     /// Pods of a role that a candidate can still do without.
