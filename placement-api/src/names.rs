@@ -37,6 +37,8 @@ pub const QUEUE_LABEL: &str = "inhaul.dev/queue";
 pub const CHECKPOINT_ANNOTATION: &str = "inhaul.dev/checkpointed-at";
 /// Annotation: how long the work is expected to run (Go duration).
 pub const EXPECTED_RUNTIME_ANNOTATION: &str = "inhaul.dev/expected-runtime";
+/// Annotation: the series that the work belongs to, which runs about equally long each time.
+pub const SERIES_ANNOTATION: &str = "inhaul.dev/series";
 /// Annotation: names of the data that the work reads, separated by commas; targets say what they have in `spec.data`.
 pub const DATA_ANNOTATION: &str = "inhaul.dev/data";
 /// Annotation: nodes that are kept for a gang beside its own, for the day that it loses some.

@@ -33,6 +33,8 @@ pub struct RawObject {
 pub struct Metadata {
     /// Name.
     pub name: String,
+    /// What the server was asked to make the name of; empty where the name was given.
+    pub generate_name: String,
     /// Namespace; empty for objects outside namespaces.
     pub namespace: String,
     /// UID; empty before the server has given one.
@@ -53,7 +55,7 @@ pub struct Metadata {
     pub creation_timestamp: Option<String>,
     /// When deletion was asked for, as the server wrote it. Present means: being deleted.
     pub deletion_timestamp: Option<String>,
-    /// Fields that we have no name for (`generateName`, …), kept so that a round trip loses nothing but `managedFields`.
+    /// Fields that we have no name for (`selfLink`, …), kept so that a round trip loses nothing but `managedFields`.
     other: Vec<(Box<str>, Box<RawValue>)>,
 }
 
@@ -383,6 +385,7 @@ impl<'de> Deserialize<'de> for Metadata {
                             map.next_value::<IgnoredAny>()?;
                         }
                         "name" => metadata.name = or_empty(&mut map)?,
+                        "generateName" => metadata.generate_name = or_empty(&mut map)?,
                         "namespace" => metadata.namespace = or_empty(&mut map)?,
                         "uid" => metadata.uid = or_empty(&mut map)?,
                         "resourceVersion" => metadata.resource_version = or_empty(&mut map)?,
@@ -429,6 +432,7 @@ impl Serialize for Metadata {
         let mut map = serializer.serialize_map(None)?;
         for (name, value) in [
             ("name", &self.name),
+            ("generateName", &self.generate_name),
             ("namespace", &self.namespace),
             ("uid", &self.uid),
             ("resourceVersion", &self.resource_version),

@@ -11,9 +11,7 @@ use placement_api::duration::GoDuration;
 use placement_api::kinds::{
     Failover, FailoverMode, ObjectRef, Strategy, TopologyMode, WorkloadPodSet, WorkloadSpec,
 };
-use placement_api::names::{
-    CHECKPOINT_ANNOTATION, DEFAULT_QUEUE, EXPECTED_RUNTIME_ANNOTATION, QUEUE_LABEL,
-};
+use placement_api::names::{DEFAULT_QUEUE, QUEUE_LABEL};
 use placement_api::profile::{Dependency, PodSet, Profile, ProfileError, WorkloadShape};
 use placement_api::quantity::{Quantity, ResourceList};
 use placement_api::raw::RawObject;
@@ -115,7 +113,12 @@ pub fn ask(
     let (queue, blocked) = queue(object, around);
     let (claims, unclear) = claims(object, &shape, around.claims);
     let spares = annotations::spares(object);
-    let unreadable = spares.as_ref().err().cloned();
+    let runtime = annotations::expected_runtime(object);
+    let checkpoint = annotations::checkpointed_at(object);
+    let unreadable = (spares.as_ref().err())
+        .or(runtime.as_ref().err())
+        .or(checkpoint.as_ref().err())
+        .cloned();
     let blocked = blocked
         .or(unclear)
         .or(unreadable.map(|message| (Reason::Impossible, message)));
@@ -200,10 +203,8 @@ pub fn ask(
             .as_deref()
             .and_then(millis)
             .unwrap_or(DEFAULT_MIN_RUNTIME_MS),
-        checkpoint_ms: object.annotation(CHECKPOINT_ANNOTATION).and_then(moment),
-        runtime_ms: object
-            .annotation(EXPECTED_RUNTIME_ANNOTATION)
-            .and_then(millis),
+        checkpoint_ms: checkpoint.unwrap_or_default(),
+        runtime_ms: runtime.unwrap_or_default(),
         suspended: shape.suspended,
         blocked,
         ..Request::default()
@@ -512,6 +513,18 @@ fn labels(object: &Value, set: &PodSet) -> Option<Labels> {
     let template = object.pointer(set.template_path.as_deref()?)?;
     let labels = template.pointer("/metadata/labels")?;
     serde_json::from_value(labels.clone()).ok()
+}
+
+/// What a run and its earlier runs have in common: namespace, kind, name of the series, and as many pods with as many devices.
+pub(crate) fn series(object: &RawObject, pod_sets: &[WorkloadPodSet]) -> String {
+    let name = annotations::series(object);
+    let mut text = format!("{}/{}/{name}", object.metadata.namespace, object.kind);
+    for set in pod_sets {
+        text.push_str(&format!("/{}×{}", set.name, set.count));
+        let asked = set.requests.iter().filter(|(name, _)| is_extended(name));
+        text.extend(asked.map(|(name, amount)| format!(" {name}={amount}")));
+    }
+    text
 }
 
 /// What it asks for in a few words: "2×8 gpu, one rack", "6 replicas".

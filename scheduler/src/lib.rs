@@ -5,7 +5,7 @@
 //! ```
 //!
 //! [`fleet`], [`plan`] and [`shares`] are pure: plain data in, plain data out. So are [`record`] (what went in, and a run once more), [`ask`] (what an object wants), [`select`] (which
-//! Placement it belongs to), [`manifest`] (what travels), [`merge`] and [`scenario`] (fleets described in files). Everything that talks
+//! Placement it belongs to), [`runs`] (how long it runs), [`manifest`] (what travels), [`merge`] and [`scenario`] (fleets described in files). Everything that talks
 //! to the hub is in `shell`.
 
 mod annotations;
@@ -17,6 +17,7 @@ pub mod merge;
 pub mod plan;
 pub mod record;
 mod run;
+pub mod runs;
 pub mod scenario;
 pub mod select;
 pub mod shares;

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use placement_api::duration::GoDuration;
 use placement_api::kinds::{
     AssignmentPhase, AssignmentStatus, FailoverMode, NodeShare, WorkloadAssignment, WorkloadPhase,
 };
@@ -25,6 +26,7 @@ const NODES: usize = 8;
 pub(super) fn render(facts: &Facts, now: Timestamp, paint: Paint) -> String {
     let mut out = Lines::new(&headline(facts, paint), WIDTH);
     asks(facts, &mut out);
+    lasts(facts, &mut out);
     queue(facts, &mut out);
     placement(facts, &mut out);
     runs(facts, &mut out, now);
@@ -167,6 +169,22 @@ fn asks(facts: &Facts, out: &mut Lines) {
             }
         }
     }
+}
+
+/// How long it is expected to run, and who says so.
+fn lasts(facts: &Facts, out: &mut Lines) {
+    let spec = &facts.workload.spec;
+    let Some(expected) = &spec.expected_runtime else {
+        return;
+    };
+    let read = GoDuration::parse(expected).ok();
+    let seconds = read.and_then(|one| i64::try_from(one.as_secs()).ok());
+    let span = seconds.map_or_else(|| expected.clone(), words::span);
+    let text = match spec.past_runs {
+        Some(runs) => format!("{span} or less, as nine of ten of its {runs} last runs did"),
+        None => format!("{span}, as it says"),
+    };
+    out.line("lasts", &text);
 }
 
 fn queue(facts: &Facts, out: &mut Lines) {

@@ -59,6 +59,12 @@ pub struct WorkloadSpec {
     /// Failover, resolved.
     #[serde(default)]
     pub failover: Failover,
+    /// How long it is expected to run (Go duration).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_runtime: Option<String>,
+    /// Earlier runs of its series that the expected run time is made of: nine of ten took no longer. Absent: its owner says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub past_runs: Option<u32>,
     /// Number of its newest assignment; grows with every decision that changes something.
     #[serde(default)]
     pub epoch: i64,
@@ -154,6 +160,9 @@ pub struct WorkloadState {
     /// While it waits and is promised a start: when (RFC 3339), or earlier. Only one workload of each queue is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_start: Option<String>,
+    /// How long it ran, if it did so in one go and ended well (Go duration): what is expected of the next of its series.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ran_for: Option<String>,
     /// When it was last moved to other nodes for the sake of others (RFC 3339): counts in the budget of the defragmentation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moved_at: Option<String>,

@@ -25,6 +25,9 @@ impl Entry {
         self.verdicts.clone_from(&status.explanation);
         self.since_ms = milliseconds(&status.since).unwrap_or(now.ms);
         self.moved_ms = status.moved_at.as_deref().and_then(milliseconds);
+        self.adopt_runs();
+        let Some(live) = self.live.get() else { return };
+        let status = &live.status;
         for refusal in &status.refusals {
             let refused = Refused {
                 message: refusal.message.clone(),

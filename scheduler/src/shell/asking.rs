@@ -141,10 +141,12 @@ impl Model {
         now: Now,
     ) -> Option<Request> {
         let mut request = asked.request;
+        let mut spec = asked.spec;
+        self.expect_runtime(id, object, &mut request, &mut spec);
         let needs = self.needs(&asked.dependencies, &object.metadata.namespace);
         let entry = self.entries.get_mut(id)?;
-        if entry.spec.placement != asked.spec.placement {
-            for name in [&entry.spec.placement, &asked.spec.placement] {
+        if entry.spec.placement != spec.placement {
+            for name in [&entry.spec.placement, &spec.placement] {
                 self.dirty.push(Key::Placement(name.clone()));
             }
             for part in entry.parts.values_mut() {
@@ -152,7 +154,7 @@ impl Model {
             }
         }
         let (epoch, root) = (entry.spec.epoch, entry.spec.root.clone());
-        entry.spec = asked.spec;
+        entry.spec = spec;
         entry.spec.epoch = epoch;
         if entry.live.get().is_some() {
             // What a Workload is about never changes, though the hub may serve it in another version by now.

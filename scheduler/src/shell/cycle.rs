@@ -129,6 +129,7 @@ impl Model {
             return None;
         }
         if entry.is_finished() {
+            self.remember_run(id, &object);
             let mut event = self.core.release_all(id);
             event.merge(self.core.forget(id));
             self.event.merge(event);

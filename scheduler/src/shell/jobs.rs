@@ -15,6 +15,7 @@ use placement_api::profile::Profile;
 use serde_json::{Value, json};
 
 use super::model::{Entry, Key, Model, Part, RootKey};
+use super::past_runs::duration;
 use super::writer::{Job, Verb, Write};
 use crate::ask::level_word;
 use crate::fleet::{TargetName, WorkloadId};
@@ -211,6 +212,7 @@ impl Model {
             since: timestamp(entry.since_ms),
             expected_start: self.expected_start(entry),
             moved_at: entry.moved_ms.map(timestamp),
+            ran_for: entry.ran_ms.and_then(duration),
         };
         (spec, status)
     }

@@ -14,6 +14,7 @@ mod kinds;
 pub(crate) mod lease;
 pub(crate) mod metrics;
 mod model;
+mod past_runs;
 mod queues;
 mod reader;
 pub(crate) mod recorder;

@@ -19,6 +19,7 @@ use super::lease::LeaseSpec;
 use crate::fleet::{Event, Rates, TargetName, TargetState, WorkloadId};
 use crate::plan::{Request, Step};
 use crate::record::Core;
+use crate::runs::{Estimate, Runs};
 use crate::select::Rule;
 
 /// An object as it was last seen, by watch or in the answer to a write; what is older is not taken in.
@@ -183,6 +184,12 @@ pub(crate) struct Entry {
     pub(crate) since_ms: i64,
     /// When it was last moved for the sake of others.
     pub(crate) moved_ms: Option<i64>,
+    /// What earlier runs of its series tell of how long it runs; it keeps to that.
+    pub(crate) estimate: Option<Estimate>,
+    /// What it and its earlier runs have in common.
+    pub(crate) series: String,
+    /// How long it ran, once it has ended well in one go.
+    pub(crate) ran_ms: Option<i64>,
     /// Parts that should go: how, and what is missing.
     pub(crate) leaving: BTreeMap<TargetName, (Step, String)>,
     /// Its manifests cannot be made.
@@ -230,6 +237,9 @@ impl Entry {
             verdicts: Vec::new(),
             since_ms: now_ms,
             moved_ms: None,
+            estimate: None,
+            series: String::new(),
+            ran_ms: None,
             leaving: BTreeMap::new(),
             unfit: None,
             needs: BTreeSet::new(),
@@ -442,6 +452,8 @@ pub(crate) struct Model {
     pub(crate) by_target: BTreeMap<TargetName, BTreeSet<WorkloadId>>,
     pub(crate) targets: BTreeMap<TargetName, TargetRecord>,
     pub(crate) copies: BTreeMap<(TargetName, String), CopyRecord>,
+    /// How long earlier runs took.
+    pub(crate) runs: Runs,
     /// Who is promised a start, and when (ms since 1970), as of the last cycle.
     pub(crate) promised: BTreeMap<WorkloadId, i64>,
     /// Workloads to look at in the next cycle.
@@ -524,6 +536,7 @@ impl Model {
             by_target: BTreeMap::new(),
             targets: BTreeMap::new(),
             copies: BTreeMap::new(),
+            runs: Runs::default(),
             promised: BTreeMap::new(),
             look: BTreeSet::new(),
             dirty: Vec::new(),

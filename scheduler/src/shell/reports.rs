@@ -115,6 +115,7 @@ impl Model {
             return;
         }
         let failed = phases.contains(&AssignmentPhase::Failed);
+        entry.ran_ms = entry.ran(now).filter(|_| !failed);
         entry.phase = WorkloadPhase::Finished;
         entry.since_ms = now.ms;
         entry.reason = None;

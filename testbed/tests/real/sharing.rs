@@ -188,3 +188,50 @@ fn short_work_runs_before_the_promised_start_of_an_older_one_and_long_work_waits
         Ok(())
     });
 }
+
+#[test]
+fn work_that_has_run_before_needs_not_say_how_long_it_runs() {
+    run(async {
+        let rig = two_nodes().await?;
+        queue(rig.hub(), "line", json!({"order": "Age"})).await?;
+        let placement = json!({"strategy": "Gang", "queue": "line"});
+        let case = Case::on(&rig, "series", placement).await?;
+        for name in ["nightly-1", "nightly-2", "nightly-3"] {
+            case.apply(case.job(name, 1, 8, "1s")).await?;
+            case.on_hub(JOB, name, "it has run", |job| {
+                job["status"]["succeeded"] == 1
+            })
+            .await?;
+        }
+        // The runs are in the Workloads: another leader knows them too.
+        rig.kill_scheduler();
+        rig.start_scheduler()?;
+        let says = |mut job: serde_json::Value| {
+            job["metadata"]["annotations"] = json!({"inhaul.dev/expected-runtime": "1h"});
+            job
+        };
+        case.apply(says(case.job("first", 1, 8, "1h"))).await?;
+        runs(&case, "first", 1).await?;
+        case.apply(says(case.job("head", 2, 8, "1h"))).await?;
+        case.waits("batch", "Job", "head", "InsufficientCapacity")
+            .await?;
+        // One node is free until the first ends, an hour from now.
+        case.apply(case.job("another-1", 1, 8, "1s")).await?;
+        case.waits("batch", "Job", "another-1", "ReservedForOlder")
+            .await?;
+        case.apply(case.job("nightly-4", 1, 8, "1s")).await?;
+        case.on_hub(JOB, "nightly-4", "it has run", |job| {
+            job["status"]["succeeded"] == 1
+        })
+        .await?;
+        let workload = case.workload("batch", "Job", "nightly-4").await?;
+        let workload = workload.unwrap_or_default();
+        ensure!(workload["spec"]["pastRuns"] == 3, "{workload}");
+        let args = ["explain", "job/nightly-4", "-n", &case.namespace];
+        let why = rig.inhaul(args).await?;
+        ensure!(why.contains("nine of ten of its 3 last runs"), "{why}");
+        case.waits("batch", "Job", "another-1", "ReservedForOlder")
+            .await?;
+        Ok(())
+    });
+}

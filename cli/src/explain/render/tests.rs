@@ -284,3 +284,18 @@ fn an_estimate_is_shown_where_nothing_is_promised() {
     let text = render(&facts, now(), Paint::plain());
     assert!(!text.contains("an estimate"), "{text}");
 }
+
+#[test]
+fn who_says_how_long_it_runs() {
+    let mut job = workload(WorkloadPhase::Pending, &[]);
+    job.spec.expected_runtime = Some("1h30m0s".into());
+    let told = |job: &Workload| render(&facts(job.clone(), Vec::new()), now(), Paint::plain());
+    assert!(
+        told(&job).contains("\n  lasts      1h30m, as it says\n"),
+        "{}",
+        told(&job)
+    );
+    job.spec.past_runs = Some(12);
+    let text = "\n  lasts      1h30m or less, as nine of ten of its 12 last runs did\n";
+    assert!(told(&job).contains(text), "{}", told(&job));
+}

@@ -10,6 +10,7 @@ use super::super::read::{Fields, Node, Reader};
 use super::super::{PodSpec, RunsOn, Stage, WorkloadSpec};
 use super::{names, only_with, tolerations, unique};
 use crate::plan::Scoring;
+use crate::runs;
 
 /// Most pods of one role.
 const MOST_PODS: i64 = 1_000_000;
@@ -54,6 +55,7 @@ fn workload(
         "minRuntime",
         "checkpoint",
         "runtime",
+        "pastRuns",
         "locations",
         "tolerations",
         "spread",
@@ -140,6 +142,7 @@ fn workload(
     let mut length = |field: &str| f.get(field).and_then(|node| r.duration(&node));
     let (min_runtime_ms, runtime_ms, after_ms) =
         (length("minRuntime"), length("runtime"), length("after"));
+    let told = past_runs(r, &f);
     let mut flag = |field: &str| f.get(field).and_then(|node| r.bool(&node));
     let preemptible = flag("preemptible");
     let mut moment = |field: &str| f.get(field).and_then(|node| r.time(&node));
@@ -165,7 +168,7 @@ fn workload(
         preemptible: preemptible.unwrap_or(true),
         min_runtime_ms: min_runtime_ms.unwrap_or(0),
         checkpoint_ms,
-        runtime_ms,
+        runtime_ms: runtime_ms.or(told),
         locations: locations
             .into_iter()
             .map(|node| r.labels(Some(node), "{region: eu}"))
@@ -188,6 +191,16 @@ fn workload(
         runs_on,
         refused: refused(r, &f),
     })
+}
+
+/// What earlier runs of its series tell; too few of them tell nothing.
+fn past_runs(r: &mut Reader, f: &Fields<'_>) -> Option<i64> {
+    let nodes = r.items(f.get("pastRuns"), "[50m, 1h, 55m]");
+    let open = f.get("runtime").is_none();
+    let way_out = "`runtime` says already how long it runs";
+    only_with(r, f, "pastRuns", open, way_out);
+    let runs: Vec<i64> = nodes.iter().filter_map(|node| r.duration(node)).collect();
+    runs::estimate(runs).map(|one| one.runtime_ms)
 }
 
 fn pods(r: &mut Reader, f: &Fields<'_>) -> Vec<PodSpec> {

@@ -136,6 +136,63 @@ fn a_promised_start_is_shown_until_it_starts() {
 }
 
 #[test]
+fn a_run_is_expected_to_take_as_long_as_its_earlier_ones() {
+    let mut world = world(&[]);
+    let spec = |world: &World, name: &str, field: &str| {
+        let object = world.get("Workload", &workload(&known::JOB, name));
+        text(object.expect(name), &format!("/spec/{field}"))
+    };
+    world.apply(json!({"apiVersion": "inhaul.dev/v1alpha1", "kind": "Placement", "metadata": {"name": "p"}, "spec": {}}));
+    let run = |world: &mut World, name: &str, minutes: u32, phase: &str| {
+        world.apply(job(name, "default", 1));
+        let key = workload(&known::JOB, name);
+        let times = json!({"startTime": "2023-11-14T22:00:00Z", "completionTime": format!("2023-11-14T22:{minutes}:00Z")});
+        world.report("eu", &key.name, phase, &json!({"rootStatus": times}));
+        world.wait(SECOND);
+    };
+    run(&mut world, "train-1", 10, "Succeeded");
+    run(&mut world, "train-2", 30, "Succeeded");
+    // What failed has not run to its end.
+    run(&mut world, "train-3", 59, "Failed");
+    world.apply(job("train-4", "default", 1));
+    assert_eq!(
+        spec(&world, "train-4", "expectedRuntime"),
+        "",
+        "two say nothing"
+    );
+    // The third that ended well tells those who are there already, too.
+    run(&mut world, "train-5", 20, "Succeeded");
+    assert_eq!(spec(&world, "train-4", "expectedRuntime"), "30m");
+    let runs = |world: &World, name: &str| {
+        let object = world.get("Workload", &workload(&known::JOB, name));
+        object.expect(name)["spec"]["pastRuns"].clone()
+    };
+    assert_eq!(runs(&world, "train-4"), 3);
+    world.apply(job("other-1", "default", 1));
+    assert_eq!(
+        spec(&world, "other-1", "expectedRuntime"),
+        "",
+        "another series"
+    );
+    world.apply(job("train-6", "default", 2));
+    assert_eq!(spec(&world, "train-6", "expectedRuntime"), "", "more pods");
+    // A new leader knows it from those who have ended, and writes nothing.
+    world.writes.clear();
+    world.restart(2);
+    world.wait(SECOND);
+    let own = |write: &&String| write.contains("Workload");
+    assert_eq!(world.writes.iter().find(own), None);
+    world.apply(job("train-7", "default", 1));
+    assert_eq!(spec(&world, "train-7", "expectedRuntime"), "30m");
+    // Whoever says it himself is believed.
+    let mut said = job("train-8", "default", 1);
+    said["metadata"]["annotations"] = json!({"inhaul.dev/expected-runtime": "2h"});
+    world.apply(said);
+    assert_eq!(spec(&world, "train-8", "expectedRuntime"), "2h");
+    assert!(runs(&world, "train-8").is_null());
+}
+
+#[test]
 fn a_broken_queue_says_so_and_its_workloads_wait() {
     let mut world = world(&[
         queue("lost", &json!({"parent": "nowhere"})),
