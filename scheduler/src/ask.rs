@@ -518,13 +518,16 @@ fn labels(object: &Value, set: &PodSet) -> Option<Labels> {
 /// What a run and its earlier runs have in common: namespace, kind, name of the series, and as many pods with as many devices.
 pub(crate) fn series(object: &RawObject, pod_sets: &[WorkloadPodSet]) -> String {
     let name = annotations::series(object);
-    let mut text = format!("{}/{}/{name}", object.metadata.namespace, object.kind);
+    let mut words = vec![format!(
+        "{}/{}/{name}",
+        object.metadata.namespace, object.kind
+    )];
     for set in pod_sets {
-        text.push_str(&format!("/{}×{}", set.name, set.count));
+        words.push(format!("{}×{}", set.name, set.count));
         let asked = set.requests.iter().filter(|(name, _)| is_extended(name));
-        text.extend(asked.map(|(name, amount)| format!(" {name}={amount}")));
+        words.extend(asked.map(|(name, amount)| format!("{name}={amount}")));
     }
-    text
+    words.join(" ")
 }
 
 /// What it asks for in a few words: "2×8 gpu, one rack", "6 replicas".

@@ -117,4 +117,22 @@ pub struct QueueStatus {
     /// What waits; `workloads` counts them, the rest are amounts.
     #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     pub waiting: ResourceList,
+    /// What it used before, where past use counts (`fairnessHalfLife` of the FleetPolicy).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub past_use: Option<PastUse>,
+}
+
+/// What a queue used before, each hour weighing half as much as one a half-life later. In resource-hours: 100 `nvidia.com/gpu` are 100
+/// devices for one hour.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PastUse {
+    /// As of when (RFC 3339). It is written when what is used changes; until then the same use goes on.
+    pub at: String,
+    /// By resource.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub resources: ResourceList,
+    /// Devices by product.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub products: ResourceList,
 }

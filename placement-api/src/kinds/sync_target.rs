@@ -109,6 +109,22 @@ pub struct SyncTargetStatus {
     /// How draining stands, while `spec.drain` is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain: Option<DrainStatus>,
+    /// Where something went wrong lately; the 64 worst.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trouble: Vec<Trouble>,
+}
+
+/// Something went wrong on a node or a target: new work keeps away from it where there is a choice, half as much after each hour.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Trouble {
+    /// Node; absent: the target found no node for what it was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// Weight at that time: each event adds 1024.
+    pub weight: i64,
+    /// When it happened last (RFC 3339).
+    pub at: String,
 }
 
 /// How draining a target stands.

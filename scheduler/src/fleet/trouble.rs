@@ -8,6 +8,11 @@ use super::{Fleet, Node, NodeName, Target, TargetName, is_extended};
 const NOT_READY: &str = "NotReady";
 
 impl Fleet {
+    /// Whether nodes have failed since they were asked for last.
+    pub(crate) fn has_failures(&self) -> bool {
+        !self.failures.is_empty()
+    }
+
     /// Nodes that have failed since this was asked last.
     pub(crate) fn take_failures(&mut self) -> BTreeSet<(TargetName, NodeName)> {
         std::mem::take(&mut self.failures)

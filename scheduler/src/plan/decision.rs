@@ -122,6 +122,9 @@ pub struct Report {
     pub freed: Event,
     /// The same as `next_wake_ms` per workload.
     pub wake_ms: BTreeMap<WorkloadId, i64>,
+    /// Targets where something has failed since the last plan: see [`super::Planner::trouble`]. No part of what was decided.
+    #[serde(skip)]
+    pub troubled: BTreeSet<TargetName>,
 }
 
 impl Report {

@@ -7,10 +7,11 @@
 //! refusal: no node for its pods -----------------/
 //! ```
 //!
-//! It lives in memory only: a new leader begins without it.
+//! The status of the target says it too, so that a new leader knows it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Trouble;
 use crate::fleet::{Fleet, NodeName, TargetName};
 
 /// What happened counts half as much after so long.
@@ -50,10 +51,33 @@ impl History {
         };
     }
 
-    /// Takes in what the fleet has seen fail, and tells the fleet how much trouble there is now. Costs as much as there are marks.
-    pub(super) fn tell(&mut self, fleet: &mut Fleet, now_ms: i64) {
+    /// An earlier leader has seen it.
+    pub(super) fn remember(&mut self, target: &TargetName, trouble: &Trouble) {
+        let mark = Mark {
+            weight: trouble.weight.clamp(0, MOST),
+            at_ms: trouble.at_ms,
+        };
+        let marks = self.marks.entry(target.clone()).or_default();
+        marks.insert(trouble.node.clone(), mark);
+    }
+
+    /// What is remembered of a target, by node.
+    pub(super) fn of(&self, target: &TargetName) -> impl Iterator<Item = Trouble> {
+        let marks = self.marks.get(target).into_iter().flatten();
+        marks.map(|(node, mark)| Trouble {
+            node: node.clone(),
+            weight: mark.weight,
+            at_ms: mark.at_ms,
+        })
+    }
+
+    /// Takes in what the fleet has seen fail, and tells the fleet how much trouble there is now. Costs as much as there are marks. Returns the
+    /// targets where something has failed.
+    pub(super) fn tell(&mut self, fleet: &mut Fleet, now_ms: i64) -> BTreeSet<TargetName> {
+        let mut failed = BTreeSet::new();
         for (target, node) in fleet.take_failures() {
             self.note(&target, Some(&node), now_ms);
+            failed.insert(target);
         }
         let mut calm: BTreeSet<TargetName> = BTreeSet::new();
         for (target, marks) in &mut self.marks {
@@ -74,6 +98,7 @@ impl History {
             }
         }
         self.marks.retain(|target, _| !calm.contains(target));
+        failed
     }
 }
 

@@ -28,6 +28,7 @@ mod history;
 mod kept;
 mod likeness;
 mod lines;
+mod memory;
 mod moves;
 mod needs;
 mod occupancy;
@@ -64,6 +65,7 @@ mod write_out;
 mod tests;
 
 pub use decision::{Change, Decision, Explanation, Leaving, Outcome, Part, Report, Step};
+pub use memory::{Memory, Trouble};
 pub use planner::Planner;
 pub use policy::Policy;
 pub use request::{

@@ -18,8 +18,8 @@ use super::swap::{self, Swapped};
 use super::verdicts::Verdicts;
 use super::wake::{Refused, Waiting};
 use super::{
-    Change, Decision, Dimension, Outcome, Policy, Report, Request, draft, give_way, reserve,
-    write_out,
+    Change, Decision, Dimension, Memory, Outcome, Policy, Report, Request, Trouble, draft,
+    give_way, reserve, write_out,
 };
 use crate::fleet::{Event, Fleet, TargetName, WorkloadId};
 use crate::shares::{QueueTree, Refusal, Shares, Standing};
@@ -99,7 +99,7 @@ impl Planner {
             freed: self.ahead.take_freed(),
             ..Report::default()
         };
-        self.history.tell(fleet, now_ms);
+        report.troubled = self.history.tell(fleet, now_ms);
         self.accounts.count(fleet, &self.policy);
         for request in requests {
             let needs = self.ask(fleet, request);
@@ -157,9 +157,20 @@ impl Planner {
         self.kept.ask(request);
     }
 
-    /// An earlier leader has moved a workload for another; it counts in the budget of moves.
-    pub fn moved(&mut self, id: &WorkloadId, at_ms: i64) {
-        self.defrag.moved(id, at_ms);
+    /// Takes in what an earlier leader has seen: after everybody is adopted, before the first cycle.
+    pub fn remember(&mut self, memory: &Memory) {
+        match memory {
+            Memory::Moved(id, at_ms) => self.defrag.moved(id, *at_ms),
+            Memory::Trouble(target, trouble) => self.history.remember(target, trouble),
+            Memory::PastUse(queue, past, now_ms) => {
+                self.accounts.shares.remember(queue, past, *now_ms);
+            }
+        }
+    }
+
+    /// What has gone wrong on a target lately, by node.
+    pub fn trouble(&self, target: &TargetName) -> Vec<Trouble> {
+        self.history.of(target).collect()
     }
 
     /// A target found no node for the pods that it was given: others keep away from it for a while, where they have a choice.

@@ -8,7 +8,7 @@ use placement_api::toleration::Taint;
 
 use super::digest::Made;
 use crate::fleet::{Event, Fleet, Rates, TargetName, TargetState, WorkloadId};
-use crate::plan::{self, Decision, Planner, Policy, Report, Request};
+use crate::plan::{self, Decision, Memory, Planner, Policy, Report, Request};
 use crate::shares::{QueueSpec, QueueTree};
 
 /// Times that [`Core::plan_all`] looks at those whom its own decisions woke, as the live scheduler does.
@@ -56,8 +56,8 @@ pub enum Step {
     Policy(Policy),
     /// [`Core::set_queues`].
     Queues(Vec<QueueSpec>),
-    /// [`Core::moved`].
-    Moved(WorkloadId, i64),
+    /// [`Core::remember`].
+    Memory(Memory),
     /// [`Core::adopt`].
     Adopt(Box<Request>),
     /// [`Core::plan`].
@@ -191,10 +191,10 @@ impl Core {
         self.planner.set_queues(tree);
     }
 
-    /// See [`Planner::moved`].
-    pub fn moved(&mut self, id: &WorkloadId, at_ms: i64) {
-        self.note(|| Step::Moved(id.clone(), at_ms));
-        self.planner.moved(id, at_ms);
+    /// See [`Planner::remember`].
+    pub fn remember(&mut self, memory: Memory) {
+        self.planner.remember(&memory);
+        self.note(|| Step::Memory(memory));
     }
 
     /// See [`Planner::adopt`].
@@ -311,7 +311,7 @@ impl Core {
             }
             Step::Rates(name, rates) => self.set_rates(&name, rates),
             Step::LocationRates(rates) => self.set_location_rates(rates),
-            Step::Moved(id, at_ms) => self.moved(&id, at_ms),
+            Step::Memory(memory) => self.remember(memory),
             Step::Levels(levels) => {
                 self.set_levels(levels);
             }

@@ -174,7 +174,7 @@ impl Decoder {
             Line::Locations(locations) => Step::Locations(locations),
             Line::Rates(name, rates) => Step::Rates(name, rates),
             Line::LocationRates(rates) => Step::LocationRates(rates),
-            Line::Moved(id, at_ms) => Step::Moved(id, at_ms),
+            Line::Memory(memory) => Step::Memory(memory),
             Line::Levels(levels) => Step::Levels(levels),
             Line::Policy(policy) => Step::Policy(policy),
             Line::Queues(specs) => Step::Queues(specs),

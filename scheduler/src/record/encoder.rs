@@ -95,7 +95,7 @@ impl Encoder {
             Step::Locations(locations) => Line::Locations(locations),
             Step::Rates(name, rates) => Line::Rates(name, rates),
             Step::LocationRates(rates) => Line::LocationRates(rates),
-            Step::Moved(id, at_ms) => Line::Moved(id, at_ms),
+            Step::Memory(memory) => Line::Memory(memory),
             Step::Levels(levels) => Line::Levels(levels),
             Step::Policy(policy) => Line::Policy(policy),
             Step::Queues(specs) => Line::Queues(specs),

@@ -11,11 +11,11 @@ use serde_json::Value;
 
 use super::digest::Made;
 use crate::fleet::{Rates, TargetName, TargetState, WorkloadId};
-use crate::plan::{Avoid, Current, Policy, Request};
+use crate::plan::{Avoid, Current, Memory, Policy, Request};
 use crate::shares::QueueSpec;
 
 /// The format that this program writes and reads.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
 /// The first line.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,7 +54,7 @@ pub(super) enum Line {
     Rates(TargetName, Rates),
     LocationRates(BTreeMap<String, Rates>),
     Levels(Vec<String>),
-    Moved(WorkloadId, i64),
+    Memory(Memory),
     Policy(Policy),
     Queues(Vec<QueueSpec>),
     Adopt(Asked),

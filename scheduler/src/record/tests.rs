@@ -469,9 +469,9 @@ fn damage_is_told_with_its_line() {
         "{}",
         told(&yaml)
     );
-    let newer = forged(&lines, 0, "\"format\":1", "\"format\":2");
+    let newer = forged(&lines, 0, "\"format\":2", "\"format\":3");
     assert!(
-        told(&newer).contains("format 2 of Inhaul"),
+        told(&newer).contains("format 3 of Inhaul"),
         "{}",
         told(&newer)
     );

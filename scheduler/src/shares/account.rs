@@ -272,7 +272,7 @@ impl Shares {
     }
 
     /// Makes room for dimensions that were named for the first time.
-    fn widen(&mut self) {
+    pub(super) fn widen(&mut self) {
         let width = self.dims.len();
         if self.used.row(0).len() == width {
             return;

@@ -80,6 +80,17 @@ impl Devices {
     }
 }
 
+/// Base units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unit {
+    /// Thousandths of a core.
+    Thousandth,
+    /// Bytes.
+    Byte,
+    /// Whole devices.
+    Whole,
+}
+
 /// The dimensions that were ever named. Numbers are given in the order of appearance and never change.
 #[derive(Clone, Debug)]
 pub(super) struct Dims {
@@ -101,6 +112,15 @@ pub(super) struct Dim {
 }
 
 impl Dim {
+    /// In what people count it.
+    pub(super) fn unit(&self) -> Unit {
+        match self.grain {
+            1 => Unit::Byte,
+            720 => Unit::Thousandth,
+            _ => Unit::Whole,
+        }
+    }
+
     /// Whether it counts devices.
     pub(super) fn is_device(&self) -> bool {
         self.grain == i128::from(PARTS)

@@ -46,6 +46,7 @@ pub use capacity::{Capacity, ProductCapacity};
 pub use claims::{Refusal, Standing};
 pub use dims::{Ask, Devices, Named};
 pub use order::{Branch, Excess, Rank};
+pub use past::PastUse;
 pub use spec::{AcceleratorSpec, QueueSpec};
 pub use tree::{DEFAULT_QUEUE, Meeting, QueueId, QueueTree};
 

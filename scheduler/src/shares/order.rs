@@ -206,10 +206,9 @@ impl Shares {
         share.map_or(0, |share| mul_div(share.part, WHOLE, share.whole))
     }
 
-    /// A line beside children has no past of its own.
     fn past_share(&self, branch: Branch) -> u128 {
         match branch {
-            Branch::Line(_) => 0,
+            Branch::Line(queue) => self.share(&self.past_of_line(queue)),
             Branch::Queue(queue) => self.share(self.past.row(queue.0)),
         }
     }

@@ -2,8 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use placement_api::quantity::{Quantity, ResourceList};
+use serde::{Deserialize, Serialize};
+
+use super::Shares;
+use super::dims::{DEFAULT_DEVICE, Unit};
 use super::dims::{Dims, Table};
-use super::tree::QueueTree;
+use super::tree::{QueueId, QueueTree};
 
 const MS_PER_HOUR: i128 = 3_600_000;
 /// 2^(-1/2), 2^(-1/4), 2^(-1/8)… in 2⁻⁶⁴: what is left after that part of a half-life. Sixteen of them are exact to 10 ms of a week.
@@ -25,6 +30,90 @@ const ROOTS: [u64; 16] = [
     18_446_353_870_663_572_145,
     18_446_548_971_154_807_802,
 ];
+
+/// What a queue with all below it used before, faded, in resource-hours.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PastUse {
+    /// As of when, ms since 1970.
+    pub at_ms: i64,
+    /// By resource.
+    pub resources: ResourceList,
+    /// Devices by product.
+    pub products: ResourceList,
+}
+
+impl Shares {
+    /// What a queue has used before, as of the last cycle. `None`: past use does not count, or there is none.
+    pub fn past_use(&self, queue: QueueId) -> Option<PastUse> {
+        let at_ms = self.past.at_ms.filter(|_| self.past.half_life_ms > 0)?;
+        let mut past = PastUse {
+            at_ms,
+            ..PastUse::default()
+        };
+        let row = self.past.row(queue.0).iter().enumerate();
+        for (dim, sum) in row.filter(|(_, sum)| **sum > 0) {
+            let one = self.dims.get(dim);
+            let hours = |parts: i128| {
+                i64::try_from(sum * parts / one.grain / MS_PER_HOUR).unwrap_or(i64::MAX)
+            };
+            let amount = match one.unit() {
+                Unit::Thousandth => Quantity::from_milli(hours(1)),
+                Unit::Byte => Quantity::from_bytes(hours(1)),
+                Unit::Whole => Quantity::from_milli(hours(1000)),
+            };
+            let list = match one.of {
+                Some(_) => &mut past.products,
+                None => &mut past.resources,
+            };
+            if !amount.is_zero() {
+                list.insert(one.name.clone(), amount);
+            }
+        }
+        let something = !past.resources.is_empty() || !past.products.is_empty();
+        something.then_some(past)
+    }
+
+    /// An earlier leader has counted this; since then the queue has used what it uses now.
+    pub fn remember(&mut self, queue: &str, past: &PastUse, now_ms: i64) {
+        let Some(queue) = self.tree.known(queue) else {
+            return;
+        };
+        let mut line = Vec::new();
+        let resources = past.resources.iter().map(|one| (one, false));
+        for ((name, amount), product) in
+            resources.chain(past.products.iter().map(|one| (one, true)))
+        {
+            let dim = if product {
+                self.dims.product(name, DEFAULT_DEVICE)
+            } else {
+                self.dims.resource(name)
+            };
+            let one = self.dims.get(dim);
+            let grains = match one.unit() {
+                Unit::Thousandth => i128::from(amount.milli_value()) * one.grain,
+                Unit::Byte => i128::from(amount.value()) * one.grain,
+                Unit::Whole => i128::from(amount.milli_value()) * one.grain / 1000,
+            };
+            line.push((dim, grains.max(0) * MS_PER_HOUR));
+        }
+        self.widen();
+        let passed = now_ms.saturating_sub(past.at_ms);
+        let used = self.used.row(queue.0);
+        self.past.restore(queue.0, &line, used, passed);
+    }
+
+    /// What those used before who name a queue itself and none of its children.
+    pub(super) fn past_of_line(&self, queue: QueueId) -> Vec<i128> {
+        let mut line = self.past.row(queue.0).to_vec();
+        for child in self.tree.children(queue) {
+            for (left, sum) in line.iter_mut().zip(self.past.row(child.0)) {
+                *left = (*left - sum).max(0);
+            }
+        }
+        line
+    }
+}
 
 /// Past use of every queue with all below it, in grains times milliseconds.
 #[derive(Clone, Debug, Default)]
@@ -74,6 +163,20 @@ impl Past {
         self.half_life_ms = half_life_ms.max(0);
     }
 
+    /// A queue had used this (in grains times milliseconds) so long ago, and this ever since.
+    fn restore(&mut self, queue: usize, line: &[(usize, i128)], used: &[i128], passed_ms: i64) {
+        let row = self.sums.row_mut(queue);
+        row.fill(0);
+        for (dim, sum) in line {
+            row[*dim] = *sum;
+        }
+        if passed_ms > 0 && self.half_life_ms > 0 {
+            for (sum, used) in row.iter_mut().zip(used) {
+                *sum = later(*sum, *used, passed_ms, self.half_life_ms);
+            }
+        }
+    }
+
     /// Time has passed, in which every queue used what it uses.
     pub(super) fn advance(&mut self, used: &Table, now_ms: i64) {
         let passed = now_ms - self.at_ms.unwrap_or(now_ms);
@@ -84,10 +187,7 @@ impl Past {
         for queue in 0..self.sums.rows() {
             let now = used.row(queue);
             for (sum, used) in self.sums.row_mut(queue).iter_mut().zip(now) {
-                // What was used meanwhile has faded by half of the time in the mean.
-                let meanwhile = used * i128::from(passed);
-                *sum = fade(*sum, passed, self.half_life_ms)
-                    + fade(meanwhile, passed / 2, self.half_life_ms);
+                *sum = later(*sum, *used, passed, self.half_life_ms);
             }
         }
     }
@@ -112,6 +212,13 @@ impl Past {
             }
         }
     }
+}
+
+/// What was used before, and what is used since.
+fn later(sum: i128, used: i128, passed_ms: i64, half_life_ms: i64) -> i128 {
+    // What was used meanwhile has faded by half of the time in the mean.
+    let meanwhile = used * i128::from(passed_ms);
+    fade(sum, passed_ms, half_life_ms) + fade(meanwhile, passed_ms / 2, half_life_ms)
 }
 
 /// What is left of an amount.

@@ -13,7 +13,7 @@ use placement_api::reason::Reason;
 use super::events::Note;
 use super::model::{Alarm, Entry, Key, Model, Now, Timer};
 use crate::fleet::{TargetName, WorkloadId};
-use crate::plan::{Change, Decision, Outcome, Request, Step};
+use crate::plan::{Change, Decision, Memory, Outcome, Request, Step};
 
 /// Verdicts that a Workload keeps.
 const VERDICTS: usize = 50;
@@ -21,11 +21,6 @@ const VERDICTS: usize = 50;
 impl Model {
     /// Reserves what is already assigned, before anything is planned.
     pub(super) fn adopt_all(&mut self, now: Now) {
-        let moved = self.entries.iter();
-        let moved = moved.filter_map(|(id, entry)| Some((id.clone(), entry.moved_ms?)));
-        for (id, at_ms) in moved.collect::<Vec<_>>() {
-            self.core.moved(&id, at_ms);
-        }
         let ids: Vec<WorkloadId> = self.entries.keys().cloned().collect();
         for id in &ids {
             if self
@@ -39,6 +34,14 @@ impl Model {
                 self.core.adopt(&request);
             }
         }
+        let moved = self.entries.iter();
+        let moved =
+            moved.filter_map(|(id, entry)| Some(Memory::Moved(id.clone(), entry.moved_ms?)));
+        for memory in moved.collect::<Vec<_>>() {
+            self.core.remember(memory);
+        }
+        self.remember_trouble();
+        self.remember_use(now);
         self.look.extend(ids);
     }
 
@@ -55,16 +58,20 @@ impl Model {
                     ids.extend(self.by_target.get(target).into_iter().flatten().cloned());
                 }
             }
-            if ids.is_empty() {
+            // What has failed is taken in at once, also where it concerns nobody yet.
+            let failed = self.core.fleet().has_failures();
+            if ids.is_empty() && !failed {
                 break;
             }
             let requests: Vec<Request> =
                 ids.iter().filter_map(|id| self.consider(id, now)).collect();
-            if requests.is_empty() {
+            if requests.is_empty() && !failed {
                 continue;
             }
             let (decisions, report) = self.core.plan(&requests, now.ms);
             self.event.merge(report.freed);
+            self.dirty
+                .extend(report.troubled.into_iter().map(Key::Target));
             for request in requests {
                 if let Some(entry) = self.entries.get_mut(&request.id) {
                     entry.request = Some(Arc::new(request));

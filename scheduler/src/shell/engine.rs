@@ -262,7 +262,8 @@ impl Engine {
     }
 
     fn decide(&mut self, now: Now) {
-        if self.model.look.is_empty() && self.model.event.is_nothing() {
+        let model = &self.model;
+        if model.look.is_empty() && model.event.is_nothing() && !model.core.fleet().has_failures() {
             return;
         }
         let begun = Instant::now();

@@ -9,23 +9,23 @@ use std::collections::BTreeMap;
 
 use placement_api::api_type::ObjectKey;
 use placement_api::duration::GoDuration;
-use placement_api::kinds::{FleetPolicy, FleetPolicySpec, Queue, QueueStatus, api};
+use placement_api::kinds::{FleetPolicy, FleetPolicySpec, PastUse, Queue, QueueStatus, api};
 use placement_api::quantity::{Quantity, ResourceList, ResourceVector};
 use placement_api::raw::RawObject;
 use placement_api::resources::PODS;
 use serde_json::Value;
 use tracing::warn;
 
-use super::intake::parsed;
-use super::jobs::Tag;
+use super::intake::{milliseconds, parsed};
+use super::jobs::{Tag, timestamp};
 use super::model::{Alarm, Key, Model, Now, QueueRecord, Timer, number};
 use super::status::{NUMBERS, difference, status_write};
 use super::targets::condition;
 use super::writer::Job;
 use crate::fleet::DEFAULT_LEVELS;
-use crate::plan::Policy;
+use crate::plan::{Memory, Policy};
 use crate::select;
-use crate::shares::{AcceleratorSpec, Named, QueueSpec, Standings};
+use crate::shares::{self, AcceleratorSpec, Named, QueueSpec, Standings};
 
 impl Model {
     pub(super) fn queue_applied(&mut self, object: &RawObject) {
@@ -171,6 +171,7 @@ impl Model {
             )],
             ..numbers
         };
+        let desired = with_past(desired, &record.status);
         let patch = difference(&record.status, &desired)?;
         let urgent = record.status.conditions != desired.conditions;
         let due = record
@@ -204,12 +205,12 @@ impl Model {
             workloads,
             ..
         } = shares.standings(queue);
-        let shown = |named: &Named| {
-            let mut list = named.to_list();
-            // Every pod has one; nobody thinks of them as a share.
-            list.remove(PODS);
-            list
-        };
+        let past_use = shares.past_use(queue).map(|past| PastUse {
+            at: timestamp(past.at_ms),
+            resources: shown_list(past.resources),
+            products: past.products,
+        });
+        let shown = |named: &Named| shown_list(named.to_list());
         let mut waiting = shown(&waiting);
         if workloads > 0 {
             waiting.insert("workloads".to_owned(), Quantity::from_units(workloads));
@@ -219,8 +220,45 @@ impl Model {
             entitled: shown(&entitled),
             used: shown(&used),
             waiting,
+            past_use,
         })
     }
+
+    /// What the queues used before, as an earlier leader has written it.
+    pub(super) fn remember_use(&mut self, now: Now) {
+        let queues = self.config.queues.iter();
+        let past = queues.filter_map(|(name, record)| {
+            let past = record.status.past_use.as_ref()?;
+            let past = shares::PastUse {
+                at_ms: milliseconds(&past.at)?,
+                resources: past.resources.clone(),
+                products: past.products.clone(),
+            };
+            Some(Memory::PastUse(name.clone(), past, now.ms))
+        });
+        for memory in past.collect::<Vec<_>>() {
+            self.core.remember(memory);
+        }
+    }
+}
+
+/// Past use grows all the time; it is written with what else has changed, for until then the same use has gone on.
+fn with_past(desired: QueueStatus, written: &QueueStatus) -> QueueStatus {
+    let again = QueueStatus {
+        past_use: written.past_use.clone(),
+        ..desired.clone()
+    };
+    if again == *written && written.past_use.is_some() == desired.past_use.is_some() {
+        again
+    } else {
+        desired
+    }
+}
+
+/// Every pod has a slot; nobody thinks of them as a share.
+fn shown_list(mut list: ResourceList) -> ResourceList {
+    list.remove(PODS);
+    list
 }
 
 /// A Queue as the planner takes it.

@@ -59,6 +59,7 @@ impl Model {
         for (target, message, full) in revoked {
             if full {
                 self.core.refused(&target, now.ms);
+                self.dirty.push(Key::Target(target.clone()));
             }
             entry.spec.epoch += 1;
             let count = entry

@@ -5,19 +5,22 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use placement_api::kinds::{
     DeviceSummary, DrainStatus, Inventory, StuckWorkload, SyncTarget, SyncTargetSpec,
-    SyncTargetStatus, api,
+    SyncTargetStatus, Trouble, api,
 };
 use placement_api::names::target_of_namespace;
 use placement_api::raw::RawObject;
 use serde_json::json;
 
-use super::intake::parsed;
+use super::intake::{milliseconds, parsed};
+use super::jobs::timestamp;
 use super::model::{Alarm, Key, LiveInventory, LiveTarget, Model, Now, TargetRecord, Timer};
-use crate::fleet::{Rates, TargetName, TargetState};
-use crate::plan::Step;
+use crate::fleet::{NodeName, Rates, TargetName, TargetState};
+use crate::plan::{self, Memory, Step};
 
 /// Stuck workloads that a target's status names.
 const STUCK_NAMED: usize = 50;
+/// Nodes with trouble that a target's status names.
+const TROUBLE_NAMED: usize = 64;
 
 /// Kinds without which next to nothing can be placed.
 const USUAL_KINDS: [&str; 4] = [
@@ -269,7 +272,43 @@ impl Model {
                 .filter(|uid| !uid.is_empty())
                 .or_else(|| object.status.cluster_uid.clone()),
             drain,
+            trouble: self.trouble(name),
         })
+    }
+
+    /// Where something went wrong on a target lately, the worst if there is much.
+    fn trouble(&self, name: &TargetName) -> Vec<Trouble> {
+        let mut known = self.core.planner().trouble(name);
+        known.sort_by(|a, b| b.weight.cmp(&a.weight).then_with(|| a.node.cmp(&b.node)));
+        known.truncate(TROUBLE_NAMED);
+        let said = known.into_iter().map(|one| Trouble {
+            node: one.node.map(|node| node.to_string()),
+            weight: one.weight,
+            at: timestamp(one.at_ms),
+        });
+        said.collect()
+    }
+
+    /// What went wrong, as an earlier leader has written it.
+    pub(super) fn remember_trouble(&mut self) {
+        let mut all = Vec::new();
+        for (name, record) in &self.targets {
+            let said = record.object.get().map(|live| &live.status.trouble);
+            for one in said.into_iter().flatten() {
+                let Some(at_ms) = milliseconds(&one.at) else {
+                    continue;
+                };
+                let trouble = plan::Trouble {
+                    node: one.node.as_deref().map(NodeName::from),
+                    weight: one.weight,
+                    at_ms,
+                };
+                all.push(Memory::Trouble(name.clone(), trouble));
+            }
+        }
+        for memory in all {
+            self.core.remember(memory);
+        }
     }
 
     /// As the agent reports them, but no more free than decisions leave.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use placement_api::api_type::{ObjectKey, known};
+use placement_api::kinds::api;
 use serde_json::{Value, json};
 use testbed::fleet::FleetSpec;
 use testbed::nodes::Description;
@@ -247,6 +248,29 @@ fn a_spare_is_kept_for_its_gang_and_taken_when_a_node_is_lost() {
             behind.unwrap_or_default()["status"]["state"] == "Pending",
             "somebody else has taken the spare"
         );
+
+        // A node that loses a device is remembered, by the next leader too.
+        let less = json!({"status": {"capacity": {"nvidia.com/gpu": "7"}, "allocatable": {"nvidia.com/gpu": "7"}}});
+        let less = less.to_string();
+        let args = ["patch", "node", &lost, "--subresource=status", "-p", &less];
+        rig.member(EU).kubectl(&args, "").await?;
+        let target = ObjectKey::cluster(EU);
+        let remembered = |what: &'static str, workloads: i64| {
+            let (rig, target, lost) = (&rig, &target, &lost);
+            eventually(what, move || async move {
+                let target = rig.hub().there(&api::SYNC_TARGETS, target).await?;
+                let status = &target["status"];
+                ensure!(status["trouble"][0]["node"] == lost.as_str(), "{status}");
+                ensure!(status["workloads"] == workloads, "{status}");
+                Ok(())
+            })
+        };
+        remembered("the target says what went wrong", 2).await?;
+        rig.kill_scheduler();
+        rig.start_scheduler()?;
+        rig.hub().delete(JOB, &case.key("beside")).await?;
+        rig.hub().delete(JOB, &case.key("behind")).await?;
+        remembered("the next leader has written the status and kept it", 1).await?;
         Ok(())
     });
 }

@@ -157,7 +157,8 @@ fn a_new_leader_counts_what_was_moved_before_it() {
     case.runs("b", 4, "n1");
     case.now_ms = HOUR;
     for id in ["gone", "gone"] {
-        case.planner.moved(&WorkloadId::from(id), HOUR / 2);
+        case.planner
+            .remember(&crate::plan::Memory::Moved(WorkloadId::from(id), HOUR / 2));
     }
     case.wants("large", 8);
     let (_, report) = case.cycle();

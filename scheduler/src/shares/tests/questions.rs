@@ -248,6 +248,85 @@ fn past_use_breaks_ties() {
 }
 
 #[test]
+fn what_a_queue_itself_used_before_counts_beside_its_children() {
+    let mut shares = shares(
+        vec![queue("p"), queue("child").under("p")],
+        &[("gpu", 16)],
+        &[],
+    );
+    let four = shares.gpus(4);
+    let [own, child] = ["p", "child"].map(|name| shares.id(name));
+    shares.set_half_life(3_600_000);
+    shares.advance(0);
+    for (uses, other) in [(own, child), (child, own)] {
+        shares.charge(uses, &four, false);
+        shares.advance(600_000 + i64::from(uses == child) * 3_600_000);
+        shares.refund(uses, &four, false);
+        for queue in [own, child] {
+            shares.wait(queue, &four);
+        }
+        shares.divide();
+        let (a, b) = (shares.standing(uses, &four), shares.standing(other, &four));
+        assert!(
+            shares.compare(uses, a, other, b).is_gt(),
+            "the other had less"
+        );
+        for queue in [own, child] {
+            shares.unwait(queue, &four);
+        }
+    }
+}
+
+#[test]
+fn past_use_goes_over_to_a_new_leader() {
+    const HOUR: i64 = 3_600_000;
+    let new = || {
+        let specs = vec![queue("a"), queue("b")];
+        let mut shares = shares(
+            specs,
+            &[("gpu", 16), ("cpu", 64_000), ("memory", 1 << 40)],
+            &[],
+        );
+        shares.set_half_life(24 * HOUR);
+        shares
+    };
+    let mut old = new();
+    let a = old.id("a");
+    assert_eq!(old.past_use(a), None, "no time has passed");
+    let amounts = [("gpu", 4), ("cpu", 1_500), ("memory", 3 << 30)];
+    let some = old.ask(&vector(&amounts), &Devices::default());
+    old.advance(0);
+    old.charge(a, &some, true);
+    let h100 = old.gpus_of("H100", 2);
+    old.charge(a, &h100, true);
+    old.advance(10 * HOUR);
+    old.refund(a, &h100, true);
+    old.advance(11 * HOUR);
+    // Written then; nothing changes until another leads, three hours later.
+    let written = old.past_use(a).expect("past use");
+    assert_eq!(written.at_ms, 11 * HOUR);
+    old.advance(14 * HOUR);
+    let mut after = new();
+    after.charge(a, &some, true);
+    after.remember("a", &written, 14 * HOUR);
+    after.remember("gone", &written, 14 * HOUR);
+    after.advance(14 * HOUR);
+    let (old, after) = (old.past_use(a), after.past_use(a));
+    let (old, after) = (old.expect("old"), after.expect("new"));
+    for (then, now) in [
+        (&old.resources, &after.resources),
+        (&old.products, &after.products),
+    ] {
+        assert_eq!(then.len(), now.len());
+        for (name, amount) in then {
+            let (was, is) = (amount.as_f64(), now[name].as_f64());
+            assert!((was - is).abs() <= was / 1000.0, "{name}: {was} {is}");
+        }
+    }
+    assert!(old.products["H100"].as_f64() > 10.0, "{old:?}");
+}
+
+#[test]
 fn who_pays_and_how_far() {
     let mut shares = shares(
         vec![

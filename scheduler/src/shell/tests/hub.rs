@@ -239,6 +239,7 @@ impl World {
             Key::Copy(target, name) => self.model.copy_job(target, name),
             Key::Term(target) => self.model.term_job(target),
             Key::Queue(name) => self.model.queue_job(name, self.now),
+            Key::Target(name) => self.model.target_job(name, self.now),
             Key::Check(root) => {
                 let there = self.get(&root.kind.kind, &root.key).cloned();
                 match there {
@@ -248,11 +249,7 @@ impl World {
                 None
             }
             // Their statuses are looked at elsewhere.
-            Key::Target(_)
-            | Key::Location(_)
-            | Key::Placement(_)
-            | Key::Profile(_)
-            | Key::Note(_) => None,
+            Key::Location(_) | Key::Placement(_) | Key::Profile(_) | Key::Note(_) => None,
         }
     }
 

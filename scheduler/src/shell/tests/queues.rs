@@ -117,6 +117,7 @@ fn a_promised_start_is_shown_until_it_starts() {
     };
     assert_eq!(start(&world, "waits"), "2023-11-14T22:23:20Z");
     assert_eq!(start(&world, "behind"), "", "one of each queue");
+    world.wait(SECOND);
     world.writes.clear();
     world.wait(30 * SECOND);
     world.beat("eu");
@@ -190,6 +191,80 @@ fn a_run_is_expected_to_take_as_long_as_its_earlier_ones() {
     world.apply(said);
     assert_eq!(spec(&world, "train-8", "expectedRuntime"), "2h");
     assert!(runs(&world, "train-8").is_null());
+}
+
+#[test]
+fn what_was_used_before_outlives_the_leader_and_is_written_with_other_numbers_only() {
+    let mut world = world(&[queue("a", &json!({})), queue("b", &json!({}))]);
+    world.apply(json!({
+        "apiVersion": "inhaul.dev/v1alpha1", "kind": "FleetPolicy", "metadata": {"name": "default"},
+        "spec": {"fairnessHalfLife": "24h"},
+    }));
+    world.apply(job("one", "a", 2));
+    world.wait(SECOND);
+    world.writes.clear();
+    for _ in 0..240 {
+        world.wait(30 * SECOND);
+        world.beat("eu");
+    }
+    assert!(world.writes.is_empty(), "silence: {:?}", world.writes);
+    // Something else changes two hours later.
+    world.apply(job("two", "a", 1));
+    world.wait(2 * SECOND);
+    let past = status(&world, "a")["pastUse"].clone();
+    assert_eq!(
+        past["resources"]["cpu"], "3886m",
+        "2 cores for 2 hours, faded a little: {past}"
+    );
+    assert!(status(&world, "b")["pastUse"].is_null());
+    world.wait(3600 * SECOND);
+    world.beat("eu");
+    world.restart(2);
+    world.wait(2 * SECOND);
+    assert_eq!(world.writes, [] as [String; 0]);
+    let shares = world.model.core.planner().shares();
+    let queue = shares.tree().find("a").expect("a queue");
+    let past = shares.past_use(queue).expect("past use");
+    let cpu = past.resources["cpu"].as_f64();
+    // 3.886 of an hour ago, and an hour of 3 cores since.
+    assert!((6.7..6.8).contains(&cpu), "{cpu}");
+}
+
+#[test]
+fn trouble_of_a_node_outlives_the_leader() {
+    let mut world = world(&[]);
+    world.apply(json!({
+        "apiVersion": "inhaul.dev/v1alpha1", "kind": "Placement", "metadata": {"name": "p"},
+        "spec": {"topology": {"level": "kubernetes.io/hostname", "mode": "Required"}},
+    }));
+    let key = ObjectKey::new("inhaul-target-eu", "inventory");
+    let inventory = world.all().find(|one| one["kind"] == "Inventory");
+    let healthy = inventory.expect("an Inventory").clone();
+    let mut broken = healthy.clone();
+    broken["status"]["nodes"][0]["unusable"] = json!("NotReady");
+    assert_eq!(healthy["metadata"]["name"], key.name.as_str());
+    world.apply(broken);
+    world.wait(2 * SECOND);
+    world.apply(healthy);
+    world.wait(2 * SECOND);
+    let target = ObjectKey::cluster("eu");
+    let trouble =
+        |world: &World| world.get("SyncTarget", &target).expect("eu")["status"]["trouble"].clone();
+    assert_eq!(trouble(&world)[0]["node"], "n1");
+    assert_eq!(trouble(&world)[0]["weight"], 1024);
+    world.restart(2);
+    world.wait(2 * SECOND);
+    assert_eq!(world.writes, [] as [String; 0]);
+    world.apply(job("one", "default", 1));
+    let one = world.get("Workload", &workload(&known::JOB, "one"));
+    let nodes = &one.expect("a Workload")["spec"]["assignments"][0]["nodes"];
+    assert_eq!(nodes[0]["name"], "n2", "n1 was lost a moment ago");
+    // Three hours later it counts for nothing, and with the next change of the target it is forgotten.
+    world.wait(4 * 3600 * SECOND);
+    world.beat("eu");
+    world.apply(job("two", "default", 1));
+    world.wait(2 * SECOND);
+    assert!(trouble(&world).is_null(), "{}", trouble(&world));
 }
 
 #[test]
