@@ -8,7 +8,6 @@ use placement_api::api_type::{ObjectKey, known};
 use placement_api::kinds::{SyncTarget, Workload, WorkloadPhase, api};
 use placement_api::names::{SCHEDULER, SYSTEM_NAMESPACE, target_namespace};
 use placement_api::raw::RawObject;
-use scheduler::whatif::View;
 use serde_json::json;
 
 use crate::args;
@@ -52,13 +51,16 @@ pub(crate) async fn run(session: &Session, args: args::Explain) -> Result<(), Fa
     let waits = status.is_some_and(|status| status.state == WorkloadPhase::Pending);
     if args.faster {
         let view = crate::whatif::read::view(&hub).await?;
+        let outlook = view.plan();
+        let was = outlook.workloads.get(&id);
         let promised_ms = promised.map(Timestamp::as_millisecond);
-        facts.hints = Some(faster::hints(&view, &id, promised_ms, Timestamp::now()));
-        facts.expected_ms = expected_ms(&view, &id);
+        let hints = was.map(|was| faster::hints(&view, &id, was, promised_ms, Timestamp::now()));
+        facts.hints = Some(hints.unwrap_or_default());
+        facts.expected_ms = was.and_then(|was| was.expected_ms);
     } else if waits && promised.is_none() {
         // Who may not see the whole fleet is told the rest all the same.
         let view = crate::whatif::read::view(&hub).await.ok();
-        facts.expected_ms = view.and_then(|view| expected_ms(&view, &id));
+        facts.expected_ms = view.and_then(|view| view.plan().workloads.get(&id)?.expected_ms);
     }
     match args.output {
         Some(Format::Json) => return structured(&hub, &facts, false).await,
@@ -72,10 +74,6 @@ pub(crate) async fn run(session: &Session, args: args::Explain) -> Result<(), Fa
         Some(Format::Wide) | None => {}
     }
     output::data(&render::render(&facts, Timestamp::now(), Paint::stdout()))
-}
-
-fn expected_ms(view: &View, id: &str) -> Option<i64> {
-    view.plan().workloads.get(id)?.expected_ms
 }
 
 /// `job/sweep`, or `job` and `sweep`.
