@@ -291,11 +291,11 @@ fn who_says_how_long_it_runs() {
     job.spec.expected_runtime = Some("1h30m0s".into());
     let told = |job: &Workload| render(&facts(job.clone(), Vec::new()), now(), Paint::plain());
     assert!(
-        told(&job).contains("\n  lasts      1h30m, as it says\n"),
+        told(&job).contains("\n  lasts      90m, as it says\n"),
         "{}",
         told(&job)
     );
     job.spec.past_runs = Some(12);
-    let text = "\n  lasts      1h30m or less, as nine of ten of its 12 last runs did\n";
+    let text = "\n  lasts      90m or less, as nine of ten of its 12 last runs did\n";
     assert!(told(&job).contains(text), "{}", told(&job));
 }
