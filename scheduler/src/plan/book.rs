@@ -146,15 +146,10 @@ fn after(request: &Request, decision: &Decision) -> Vec<Current> {
         .map(|part| {
             let old = before(&part.target).filter(|_| part.change != Change::New);
             Current {
-                target: part.target.clone(),
-                epoch: part.epoch,
-                counts: part.counts.clone(),
-                nodes: part.nodes.clone(),
-                domain: part.domain.clone(),
-                evicting: false,
                 started: old.is_some_and(|old| old.started),
                 healthy: old.is_some_and(|old| old.healthy),
                 started_ms: old.and_then(|old| old.started_ms),
+                ..part.decided()
             }
         })
         .collect();

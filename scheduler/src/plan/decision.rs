@@ -6,6 +6,7 @@ use placement_api::kinds::{NodeShare, TargetVerdict};
 use placement_api::reason::Reason;
 use serde::Serialize;
 
+use super::Current;
 use crate::fleet::{Event, TargetName, WorkloadId};
 
 /// The decision about one workload.
@@ -59,6 +60,23 @@ pub struct Part {
     pub replaces: Option<TargetName>,
     /// Who gives way to it: it starts when all of these are seen gone.
     pub after: BTreeSet<(WorkloadId, TargetName)>,
+}
+
+impl Part {
+    /// What the workload has of it before anything of it is seen.
+    pub fn decided(&self) -> Current {
+        Current {
+            target: self.target.clone(),
+            epoch: self.epoch,
+            counts: self.counts.clone(),
+            nodes: self.nodes.clone(),
+            domain: self.domain.clone(),
+            evicting: false,
+            started: false,
+            healthy: false,
+            started_ms: None,
+        }
+    }
 }
 
 /// What happened to a part.

@@ -50,14 +50,9 @@ fn started(request: &Request, part: &Part, now_ms: i64) -> Current {
         .iter()
         .find(|one| one.target == part.target && !one.evicting);
     Current {
-        target: part.target.clone(),
-        epoch: part.epoch,
-        counts: part.counts.clone(),
-        nodes: part.nodes.clone(),
-        domain: part.domain.clone(),
-        evicting: false,
         started: true,
         healthy: true,
         started_ms: before.map_or(Some(now_ms), |before| before.started_ms),
+        ..part.decided()
     }
 }

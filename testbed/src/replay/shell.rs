@@ -197,15 +197,10 @@ impl Shell {
                 .parts
                 .iter()
                 .map(|part| Current {
-                    target: part.target.clone(),
-                    epoch: part.epoch,
-                    counts: part.counts.clone(),
-                    nodes: part.nodes.clone(),
-                    domain: part.domain.clone(),
-                    evicting: false,
                     started: true,
                     healthy: true,
                     started_ms: Some(useful_ms),
+                    ..part.decided()
                 })
                 .collect();
             self.planner.adopt(&mut self.fleet, request);
