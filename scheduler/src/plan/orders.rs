@@ -9,7 +9,7 @@ use placement_api::kinds::QueueOrder;
 use super::order::{DEVICE, Facts, OrderState, Rule, Settings, Turn};
 use super::{Decision, Request, Step};
 use crate::fleet::{WorkloadId, is_extended};
-use crate::shares::{QueueId, QueueTree};
+use crate::shares::{Named, QueueId, QueueTree, Standings};
 
 /// A workload without devices counts as one device for so many CPUs, as a size.
 const CPUS_PER_DEVICE: i64 = 8;
@@ -63,23 +63,17 @@ impl Orders {
         self.states.is_empty()
     }
 
-    /// What the queues can count on: the most that they were entitled to (amounts by resource, in thousandths).
-    pub(super) fn entitle(&mut self, entitled: impl Fn(QueueId) -> BTreeMap<String, i64>) {
+    /// What the queues can count on: what they are guaranteed, for what they borrow comes and goes; where that is nothing, the most that they were
+    /// entitled to.
+    pub(super) fn entitle(&mut self, stands: impl Fn(QueueId) -> Standings) {
         for (queue, state) in &mut self.states {
-            let amounts = entitled(*queue);
-            let devices = amounts.iter().filter(|(name, _)| is_extended(name));
-            let devices: i64 = devices.map(|(_, amount)| *amount).sum();
-            let cpu = amounts
-                .get(placement_api::resources::CPU)
-                .copied()
-                .unwrap_or(0)
-                / 1000;
-            let size = if devices > 0 {
-                devices
+            let stands = stands(*queue);
+            let own = capacity(&stands.guaranteed);
+            state.set_capacity(if own > 0 {
+                own
             } else {
-                cpu / CPUS_PER_DEVICE
-            };
-            state.set_capacity(state.capacity().max(size));
+                state.capacity().max(capacity(&stands.entitled))
+            });
         }
     }
 
@@ -226,6 +220,18 @@ impl Orders {
     }
 }
 
+/// Thousandths of devices; without devices, of CPUs.
+fn capacity(amounts: &Named) -> i64 {
+    let amounts = &amounts.resources;
+    let devices = amounts.iter().filter(|(name, _)| is_extended(name));
+    let devices: i64 = devices.map(|(_, amount)| *amount).sum();
+    if devices > 0 {
+        return devices;
+    }
+    let cpu = amounts.get(placement_api::resources::CPU).copied();
+    cpu.unwrap_or(0) / 1000 / CPUS_PER_DEVICE
+}
+
 /// What a workload takes from others while it runs: its devices; without devices, its CPUs.
 fn size(request: &Request) -> i64 {
     let (mut devices, mut cpu) = (0_i64, 0_i64);
@@ -243,5 +249,41 @@ fn size(request: &Request) -> i64 {
         devices
     } else {
         (cpu / CPUS_PER_DEVICE).max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shares::QueueSpec;
+
+    #[test]
+    fn who_is_guaranteed_something_counts_on_that_and_not_on_what_it_borrows() {
+        let sized = |name: &str| QueueSpec {
+            name: name.to_owned(),
+            order: QueueOrder::Size,
+            ..QueueSpec::default()
+        };
+        let (tree, _) = QueueTree::new(vec![sized("own"), sized("none")]);
+        let [own, none] = ["own", "none"].map(|name| tree.find(name).expect(name));
+        let mut orders = Orders::default();
+        orders.set(&tree, None);
+        let gpus = |count: i64| Named {
+            resources: [("nvidia.com/gpu".to_owned(), count * DEVICE)].into(),
+            ..Named::default()
+        };
+        for entitled in [4, 300, 20] {
+            orders.entitle(|queue| Standings {
+                entitled: gpus(entitled),
+                guaranteed: if queue == own {
+                    gpus(16)
+                } else {
+                    Named::default()
+                },
+                ..Standings::default()
+            });
+        }
+        assert_eq!(orders.states[&own].capacity(), 16 * DEVICE);
+        assert_eq!(orders.states[&none].capacity(), 300 * DEVICE);
     }
 }

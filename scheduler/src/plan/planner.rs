@@ -504,8 +504,7 @@ impl Planner {
             return Vec::new();
         }
         let shares = &self.accounts.shares;
-        self.orders
-            .entitle(|queue| shares.standings(queue).entitled.resources);
+        self.orders.entitle(|queue| shares.standings(queue));
         let mut first = Vec::new();
         for id in self.orders.advance(now_ms) {
             let booked = self.book.get(&id).filter(|one| !runs(&one.request));
