@@ -28,6 +28,7 @@ mod history;
 mod kept;
 mod likeness;
 mod lines;
+mod members;
 mod memory;
 mod moves;
 mod needs;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use placement_api::kinds::QueueOrder;
 
-use super::order::{DEVICE, Facts, OrderState, Rule, Settings, Turn};
+use super::order::{DEVICE, Facts, OrderState, Pace, Rule, Settings, Times, Turn};
 use super::{Decision, Request, Step};
 use crate::fleet::{WorkloadId, is_extended};
 use crate::shares::{Named, QueueId, QueueTree, Standings};
@@ -143,6 +143,30 @@ impl Orders {
     /// Whose turn it is inside its queue, after priority; nothing: by age.
     pub(super) fn turn(&self, id: &WorkloadId) -> Option<Turn> {
         self.states.get(self.queues.get(id)?)?.turn(id)
+    }
+
+    /// Where a workload stands among its like: its turn, as far as time does not change that, and what the rest is computed from.
+    pub(super) fn seat(&self, id: &WorkloadId) -> (Option<Turn>, Option<(QueueId, Times)>) {
+        let Some(queue) = self.queues.get(id) else {
+            return (None, None);
+        };
+        let state = self.states.get(queue);
+        let turn = state.and_then(|state| state.turn(id));
+        match state.and_then(|state| state.times(id)) {
+            Some(times) => (
+                turn.map(|turn| Turn { rank: 0, ..turn }),
+                Some((*queue, times)),
+            ),
+            None => (turn, None),
+        }
+    }
+
+    /// What laxities are computed with in queues that go by them.
+    pub(super) fn paces(&self) -> BTreeMap<QueueId, Pace> {
+        let states = self.states.iter();
+        states
+            .filter_map(|(queue, state)| Some((*queue, state.pace()?)))
+            .collect()
     }
 
     /// By what its queue goes inside a priority.

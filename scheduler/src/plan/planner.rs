@@ -42,6 +42,9 @@ pub struct Planner {
     history: History,
     /// Time of the last cycle.
     pub(super) now_ms: i64,
+    /// Nobody stands in a line with others.
+    #[cfg(test)]
+    pub(super) apart: bool,
 }
 
 /// One cycle.
@@ -492,9 +495,10 @@ impl Planner {
                 self.orders.ask(request, queue, request.submitted_ms);
             }
         }
+        self.waiting.set_paces(self.orders.paces());
         let waiting: Vec<WorkloadId> = self.waiting.ids().cloned().collect();
         for id in waiting {
-            self.waiting.reseat(&id, self.orders.turn(&id));
+            self.waiting.reseat(&id, self.orders.seat(&id));
         }
     }
 
@@ -506,9 +510,11 @@ impl Planner {
         let shares = &self.accounts.shares;
         self.orders.entitle(|queue| shares.standings(queue));
         let mut first = Vec::new();
-        for id in self.orders.advance(now_ms) {
+        let promoted = self.orders.advance(now_ms);
+        self.waiting.set_paces(self.orders.paces());
+        for id in promoted {
             let booked = self.book.get(&id).filter(|one| !runs(&one.request));
-            if self.waiting.reseat(&id, self.orders.turn(&id))
+            if self.waiting.reseat(&id, self.orders.seat(&id))
                 && let Some(booked) = booked
             {
                 first.push(booked.request.clone());

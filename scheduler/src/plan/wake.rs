@@ -11,7 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use placement_api::kinds::Strategy;
 
-use super::order::Turn;
+use super::members::Members;
+use super::order::{Pace, Times, Turn};
 use super::{Decision, Request, Step};
 use crate::fleet::{Event, WorkloadId};
 use crate::shares::QueueId;
@@ -27,6 +28,9 @@ pub struct Waiting {
     by_sort: BTreeMap<Sort, Vec<usize>>,
     /// Lines by resource.
     by_resource: BTreeMap<String, BTreeSet<usize>>,
+    /// What laxities are computed with in queues that go by them, and the lines there.
+    paces: BTreeMap<QueueId, Pace>,
+    drifting: BTreeMap<QueueId, BTreeSet<usize>>,
 }
 
 /// Where a workload stands in its line.
@@ -34,6 +38,8 @@ pub struct Waiting {
 pub(super) struct Seat {
     /// Whose turn it is in its queue, where that has an order of its own.
     pub(super) turn: Option<Turn>,
+    /// What its turn is computed from beside that in its queue, where that changes with time.
+    pub(super) drifts: Option<(QueueId, Times)>,
     /// Its age.
     pub(super) submitted_ms: i64,
     /// What is left of its run time, where those who run longer may stand in the same line.
@@ -45,7 +51,7 @@ pub(super) struct Seat {
 struct Line {
     /// What they ask, without names and times; absent: one workload that nobody is like.
     asks: Option<Request>,
-    members: BTreeSet<(Seat, WorkloadId)>,
+    members: Members,
     /// Those of whom it is known what is left of them, the shortest first.
     short: BTreeSet<(i64, Seat, WorkloadId)>,
     /// What one of them lacked.
@@ -129,8 +135,7 @@ impl Waiting {
         let mut opened = Event::nothing();
         if let Some((number, _)) = self.places.get(id) {
             let line = &mut self.lines[*number];
-            let first = line.members.first().is_some_and(|(_, first)| first == id);
-            if first && line.members.len() > 1 {
+            if line.members.first() == Some(id) && line.members.first_but(Some(id)).is_some() {
                 opened = Event::freed(line.lacks.clone());
                 line.refused = None;
             }
@@ -144,7 +149,7 @@ impl Waiting {
             return;
         };
         let line = &mut self.lines[number];
-        line.members.remove(&(seat, id.clone()));
+        line.members.remove(seat, id);
         if let Some(left) = seat.left_ms {
             line.short.remove(&(left, seat, id.clone()));
         }
@@ -152,6 +157,12 @@ impl Waiting {
             return;
         }
         let line = std::mem::take(line);
+        if let Some((queue, _)) = seat.drifts {
+            remove(&mut self.drifting, &queue, |lines| {
+                lines.remove(&number);
+                lines.is_empty()
+            });
+        }
         for resource in &line.lacks {
             remove(&mut self.by_resource, resource, |lines| {
                 lines.remove(&number);
@@ -168,15 +179,34 @@ impl Waiting {
     }
 
     /// It has another turn now. Says whether it is the first of its line.
-    pub(super) fn reseat(&mut self, id: &WorkloadId, turn: Option<Turn>) -> bool {
+    pub(super) fn reseat(
+        &mut self,
+        id: &WorkloadId,
+        (turn, drifts): (Option<Turn>, Option<(QueueId, Times)>),
+    ) -> bool {
         let Some((number, old)) = self.places.get(id).copied() else {
             return false;
         };
         let line = &mut self.lines[number];
         if line.asks.is_some() {
-            let seat = Seat { turn, ..old };
-            line.members.remove(&(old, id.clone()));
-            line.members.insert((seat, id.clone()));
+            let seat = Seat {
+                turn,
+                drifts,
+                ..old
+            };
+            line.members.remove(old, id);
+            if let Some((queue, _)) = old.drifts {
+                // Queues may have other numbers now.
+                remove(&mut self.drifting, &queue, |lines| {
+                    lines.remove(&number);
+                    lines.is_empty()
+                });
+            }
+            let pace = drifts.and_then(|(queue, _)| self.paces.get(&queue));
+            line.members.insert(seat, id, pace.copied());
+            if let Some((queue, _)) = drifts {
+                self.drifting.entry(queue).or_default().insert(number);
+            }
             if let Some(left) = seat.left_ms {
                 line.short.remove(&(left, old, id.clone()));
                 line.short.insert((left, seat, id.clone()));
@@ -184,6 +214,24 @@ impl Waiting {
             self.places.insert(id.clone(), (number, seat));
         }
         self.is_first(id)
+    }
+
+    /// Sets what laxities are computed with in queues that go by them: the order of who waits there changes with time.
+    pub(super) fn set_paces(&mut self, paces: BTreeMap<QueueId, Pace>) {
+        for (queue, pace) in &paces {
+            for line in self.drifting.get(queue).into_iter().flatten() {
+                self.lines[*line].members.set(*pace);
+            }
+        }
+        self.paces = paces;
+    }
+
+    /// Who is first now in the line of a workload, where that changes with time and is somebody else.
+    pub(super) fn now_before(&self, id: &WorkloadId) -> Option<&WorkloadId> {
+        let (line, seat) = self.places.get(id)?;
+        seat.drifts?;
+        let first = self.lines[*line].members.first();
+        first.filter(|first| *first != id)
     }
 
     /// Everybody in the index.
@@ -195,7 +243,7 @@ impl Waiting {
     pub(super) fn is_first(&self, id: &WorkloadId) -> bool {
         self.places.get(id).is_none_or(|(line, _)| {
             let first = self.lines[*line].members.first();
-            first.is_none_or(|(_, first)| first == id)
+            first.is_none_or(|first| first == id)
         })
     }
 
@@ -237,7 +285,7 @@ impl Waiting {
             .filter(|line| seen.insert(**line))
             .filter_map(|line| {
                 let line = &self.lines[*line];
-                let (_, id) = line.members.first()?;
+                let id = line.members.first()?;
                 let woken = line.refused.as_ref().is_none_or(|by| helps(by, id));
                 woken.then(|| id.clone())
             })
@@ -254,8 +302,7 @@ impl Waiting {
     /// Who is next in the line of a workload that has just found its place.
     pub fn next(&self, id: &WorkloadId) -> Option<&WorkloadId> {
         let (line, _) = self.places.get(id)?;
-        let mut others = self.lines[*line].members.iter().map(|(_, other)| other);
-        others.find(|other| *other != id)
+        self.lines[*line].members.first_but(Some(id))
     }
 
     /// How many wait.
@@ -287,7 +334,11 @@ impl Waiting {
             number
         });
         let line = &mut self.lines[number];
-        line.members.insert((seat, id.clone()));
+        let pace = seat.drifts.and_then(|(queue, _)| self.paces.get(&queue));
+        line.members.insert(seat, id, pace.copied());
+        if let Some((queue, _)) = seat.drifts {
+            self.drifting.entry(queue).or_default().insert(number);
+        }
         if let Some(left) = seat.left_ms {
             line.short.insert((left, seat, id.clone()));
         }

@@ -36,14 +36,16 @@ impl Default for Horizon {
 }
 
 impl Horizon {
+    /// `H`, from the work of those who wait, the longest of them, and those who run.
     pub(super) fn measure<'a>(
         &mut self,
-        jobs: impl Iterator<Item = &'a Job>,
+        waiting: (i128, i64),
+        running: impl Iterator<Item = &'a Job>,
         capacity: i64,
         now: i64,
     ) {
-        let (mut work, mut longest) = (0_i128, 0_i64);
-        for job in jobs {
+        let (mut work, mut longest) = waiting;
+        for job in running {
             let left = job.left_ms(now).unwrap_or(0);
             work += i128::from(left) * i128::from(job.facts.size);
             longest = longest.max(left);
@@ -53,32 +55,89 @@ impl Horizon {
     }
 
     pub(super) fn laxity(&self, job: &Job, capacity: i64, now: i64) -> i64 {
-        let attained = job.attained_ms(now);
-        let waited = now - job.facts.submitted_ms;
-        let runs = job.useful_ms.is_some();
-        let Some(left) = job.left_ms(now) else {
-            // K = active / devices, so dividing by K multiplies with devices.
-            let share = self.shared(capacity);
-            let lag = i128::from(waited) * share.1 / share.0 - i128::from(attained);
-            let sticky = if runs { STICKY_UNKNOWN_MS } else { 0 };
-            return narrow(-lag) - sticky;
+        let laxity = self
+            .pace(capacity, now)
+            .laxity(job.times(now), job.facts.submitted_ms);
+        let sticky = match (job.useful_ms, job.facts.runtime_ms) {
+            (None, _) => 0,
+            (Some(_), Some(_)) => STICKY_MS,
+            (Some(_), None) => STICKY_UNKNOWN_MS,
         };
-        let (active, devices) = self.shared(capacity);
-        let (real, told) = self.honest;
-        let whole = i128::from(attained) + i128::from(left) * real / told.max(1);
-        let due = whole * active / devices - i128::from(waited + left);
-        let end = i128::from(self.all_ms) * SLACK_PERCENT / 100 - i128::from(left);
-        narrow(due.min(end)) - if runs { STICKY_MS } else { 0 }
+        laxity - sticky
     }
 
-    /// `K` as a fraction of at least 1.
-    fn shared(&self, capacity: i64) -> (i128, i128) {
+    pub(super) fn pace(&self, capacity: i64, now_ms: i64) -> Pace {
         let active = i128::try_from(self.most_active).unwrap_or(i128::MAX / 2) * i128::from(DEVICE);
         let devices = i128::from(capacity);
-        (active.max(devices), devices)
+        Pace {
+            active: active.max(devices),
+            devices,
+            honest: self.honest,
+            all_ms: self.all_ms,
+            now_ms,
+        }
     }
 }
 
-fn narrow(value: i128) -> i64 {
+/// What the laxity of a job is computed from, beside when it was submitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Times {
+    /// What is left of its run time, as far as is known.
+    pub(crate) left_ms: Option<i64>,
+    /// Useful work done.
+    pub(crate) attained_ms: i64,
+}
+
+/// What laxities are computed with at one time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pace {
+    /// `K` as a fraction of at least 1.
+    pub(super) active: i128,
+    pub(super) devices: i128,
+    pub(super) honest: (i128, i128),
+    /// `H`.
+    pub(super) all_ms: i64,
+    pub(super) now_ms: i64,
+}
+
+impl Pace {
+    /// The laxity of a job that waits.
+    pub(super) fn laxity(&self, times: Times, submitted_ms: i64) -> i64 {
+        let due = self.due(times, submitted_ms);
+        narrow(self.end(times).map_or(due, |end| due.min(end)))
+    }
+
+    /// The laxity but for the end of all.
+    pub(super) fn due(&self, times: Times, submitted_ms: i64) -> i128 {
+        let waited = i128::from(self.now_ms - submitted_ms);
+        let attained = i128::from(times.attained_ms);
+        let Some(left) = times.left_ms.map(i128::from) else {
+            // K = active / devices, so dividing by K multiplies with devices.
+            return attained - waited * self.devices / self.active;
+        };
+        let (real, told) = self.honest;
+        let whole = attained + left * real / told.max(1);
+        whole * self.active / self.devices - (waited + left)
+    }
+
+    /// More than by how much a due time is rounded.
+    pub(super) fn rounding(&self) -> i128 {
+        self.active / self.devices + 3
+    }
+
+    /// Whether jobs that wait are due in the same order.
+    pub(super) fn orders_like(&self, other: &Self) -> bool {
+        let by = |pace: &Self| (pace.active, pace.devices, pace.honest);
+        by(self) == by(other)
+    }
+
+    /// The laxity against the end of all, where that is known.
+    pub(super) fn end(&self, times: Times) -> Option<i128> {
+        let left = times.left_ms?;
+        Some(i128::from(self.all_ms) * SLACK_PERCENT / 100 - i128::from(left))
+    }
+}
+
+pub(super) fn narrow(value: i128) -> i64 {
     i64::try_from(value.clamp(i128::from(i64::MIN / 4), i128::from(i64::MAX / 4))).unwrap_or(0)
 }

@@ -18,6 +18,7 @@
 //! `shared/research/policies-time.md`, A and B. All arithmetic is on integers: milliseconds, and sizes in thousandths of a device.
 
 mod age_limit;
+mod drift;
 mod laxity;
 mod served;
 mod size;
@@ -28,6 +29,8 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use age_limit::AgeLimit;
+pub(super) use drift::Drift;
+pub(super) use laxity::{Pace, Times};
 use served::Served;
 
 /// Remaining work up to this is the first size class: 60 device-seconds, in thousandths of a device.
@@ -108,6 +111,8 @@ pub struct OrderState<I> {
     /// Those who were promoted and do not run, the first first: when they were promoted and submitted.
     held_up: BTreeSet<(i64, i64, I)>,
     running: BTreeSet<I>,
+    /// Work of those who wait, in `FinishTime`.
+    waiting: Waiting,
     horizon: laxity::Horizon,
     now_ms: i64,
     ticked_ms: Option<i64>,
@@ -133,6 +138,13 @@ impl Job {
         self.done_ms + self.recent_ms(now)
     }
 
+    fn times(&self, now: i64) -> Times {
+        Times {
+            left_ms: self.left_ms(now),
+            attained_ms: self.attained_ms(now),
+        }
+    }
+
     /// What is left, as far as is known. A job past its estimate is taken to last as long again as it has overrun, and at least a minute.
     fn left_ms(&self, now: i64) -> Option<i64> {
         let runtime = self.facts.runtime_ms?;
@@ -153,8 +165,10 @@ impl<I: Ord + Clone> OrderState<I> {
             promoted: BTreeMap::new(),
             held_up: BTreeSet::new(),
             running: BTreeSet::new(),
+            waiting: Waiting::default(),
             horizon: laxity::Horizon::default(),
-            now_ms: i64::MIN,
+            // Long ago, but not so long that differences are too large.
+            now_ms: i64::MIN / 4,
             ticked_ms: None,
             factor_percent: None,
         }
@@ -163,14 +177,6 @@ impl<I: Ord + Clone> OrderState<I> {
     /// Another learned age limit than the tuned one, in percent of the wait that first come, first served would show.
     pub fn set_age_factor(&mut self, percent: i64) {
         self.factor_percent = Some(percent);
-    }
-
-    /// Another order for the same jobs.
-    pub fn set(&mut self, settings: Settings) {
-        if self.settings != settings {
-            self.settings = settings;
-            self.ticked_ms = None;
-        }
     }
 
     /// What the queue can count on has changed: its entitlement, in thousandths of a device.
@@ -198,7 +204,9 @@ impl<I: Ord + Clone> OrderState<I> {
                     self.held_up.insert((key.0, facts.submitted_ms, key.2));
                 }
                 let served = self.served.until(self.now_ms.max(facts.submitted_ms));
+                self.waiting.count(self.settings.rule, job, -1);
                 job.facts = facts;
+                self.waiting.count(self.settings.rule, job, 1);
                 self.limit.arrive(id, facts, served);
             }
             return;
@@ -210,6 +218,7 @@ impl<I: Ord + Clone> OrderState<I> {
             done_ms: 0,
             useful_ms: None,
         };
+        self.waiting.count(self.settings.rule, &job, 1);
         self.jobs.insert(id, job);
         self.horizon.most_active = self.horizon.most_active.max(self.jobs.len());
     }
@@ -225,6 +234,7 @@ impl<I: Ord + Clone> OrderState<I> {
             {
                 self.held_up.remove(&key);
             }
+            self.waiting.count(self.settings.rule, job, -1);
             job.useful_ms = Some(useful_ms);
             self.running.insert(id.clone());
             self.served.start(id, job.facts.size, useful_ms);
@@ -247,6 +257,7 @@ impl<I: Ord + Clone> OrderState<I> {
             job.done_ms += saved_at_ms.map_or(0, |saved| saved.clamp(useful_ms, end) - useful_ms);
             self.served.stop(id, now_ms);
             self.running.remove(id);
+            self.waiting.count(self.settings.rule, job, 1);
             self.held_up.extend(held_up(&self.promoted, id, job));
         }
     }
@@ -254,6 +265,7 @@ impl<I: Ord + Clone> OrderState<I> {
     /// A job has ended, or is gone.
     pub fn end(&mut self, id: &I, now_ms: i64) {
         if let Some(job) = self.jobs.remove(id) {
+            self.waiting.count(self.settings.rule, &job, -1);
             self.served.stop(id, now_ms);
             self.running.remove(id);
             if let Some(key) = held_up(&self.promoted, id, &job) {
@@ -290,7 +302,9 @@ impl<I: Ord + Clone> OrderState<I> {
         }
         if self.settings.rule == Rule::FinishTime {
             self.horizon.honest = self.limit.honesty(self.capacity);
-            self.horizon.measure(self.jobs.values(), self.capacity, now);
+            let running = self.running.iter().filter_map(|id| self.jobs.get(id));
+            self.horizon
+                .measure(self.waiting.sums(), running, self.capacity, now);
         }
         promoted
     }
@@ -309,6 +323,18 @@ impl<I: Ord + Clone> OrderState<I> {
     /// Whose turn it is; `None`: not known here.
     pub fn turn(&self, id: &I) -> Option<Turn> {
         Some(self.turn_of(id, self.jobs.get(id)?))
+    }
+
+    /// What laxities are computed with, in `FinishTime`.
+    pub(super) fn pace(&self) -> Option<Pace> {
+        let pace = || self.horizon.pace(self.capacity, self.now_ms);
+        (self.settings.rule == Rule::FinishTime).then(pace)
+    }
+
+    /// What the laxity of a job is computed from, if its turn depends on that.
+    pub(super) fn times(&self, id: &I) -> Option<Times> {
+        let job = self.jobs.get(id)?;
+        (self.settings.rule == Rule::FinishTime).then(|| job.times(self.now_ms))
     }
 
     /// Whether a running job gives way to a waiting one of the same priority.
@@ -455,4 +481,34 @@ fn held_up<I: Ord + Clone>(
     job: &Job,
 ) -> Option<(i64, i64, I)> {
     Some((*promoted.get(id)?, job.facts.submitted_ms, id.clone()))
+}
+
+/// What is left of those who wait, kept so that an event costs no walk over them.
+#[derive(Clone, Debug, Default)]
+struct Waiting {
+    work: i128,
+    /// How many have so much left.
+    left: BTreeMap<i64, i64>,
+}
+
+impl Waiting {
+    /// Counts a job in or out, if it waits and that matters.
+    fn count(&mut self, rule: Rule, job: &Job, times: i64) {
+        if rule != Rule::FinishTime || job.useful_ms.is_some() {
+            return;
+        }
+        let left = job.left_ms(0).unwrap_or(0);
+        self.work += i128::from(left) * i128::from(job.facts.size) * i128::from(times);
+        let many = self.left.entry(left).or_default();
+        *many += times;
+        if *many == 0 {
+            self.left.remove(&left);
+        }
+    }
+
+    /// All work, and the longest.
+    fn sums(&self) -> (i128, i64) {
+        let longest = self.left.last_key_value();
+        (self.work, longest.map_or(0, |(left, _)| *left))
+    }
 }

@@ -4,6 +4,7 @@ mod build;
 mod defrag;
 mod devices;
 mod fast;
+mod finish;
 mod give_way;
 mod kept;
 mod laws;
