@@ -4,7 +4,7 @@
 //! hold, release, set_inventory, set_target -> dirty nodes -> sync -> states (kind, free) -> log of states to look at again
 //! ```
 //!
-//! A kind is what does not change from decision to decision: the target's labels, taints and state, and the node's labels, taints and
+//! A kind is what does not change from decision to decision: the target's labels, taints, state and rates, and the node's labels, taints and
 //! size. Whoever keeps an order of states reads the log from where it stopped; it holds every state that came to have nodes or whose first
 //! node became an earlier one. Nodes are ordered by target and name, however they came to be known.
 
@@ -16,7 +16,7 @@ use placement_api::toleration::Taint;
 
 use super::amounts::is_extended;
 use super::{
-    CPU_TIME, MEMORY_BYTES, Node, Resources, SHARED_DEVICE, Target, TargetName, TargetState,
+    CPU_TIME, MEMORY_BYTES, Node, Rates, Resources, SHARED_DEVICE, Target, TargetName, TargetState,
 };
 
 /// Place of a node among all: the rank of its target, then its position there.
@@ -133,6 +133,7 @@ type FactsKey = (
     TargetState,
     Option<BTreeSet<String>>,
     i64,
+    Rates,
 );
 type StateKey = (usize, Vec<i64>, Vec<i64>);
 
@@ -438,6 +439,7 @@ impl Index {
             target.state,
             target.served.clone(),
             target.trouble,
+            target.rates.clone(),
         );
         let next = self.facts.len();
         let number = *self.fact_numbers.entry(key).or_insert(next);
@@ -450,6 +452,7 @@ impl Index {
             state: target.state,
             served: target.served.clone(),
             trouble: target.trouble,
+            rates: target.rates.clone(),
             ..Target::default()
         }));
         next

@@ -67,8 +67,6 @@ pub struct Fleet {
     locations: BTreeMap<String, LabelSelector>,
     /// What is said of the targets of Locations.
     location_rates: BTreeMap<String, Rates>,
-    /// Targets of which something is said.
-    rated: BTreeSet<TargetName>,
     levels: Vec<String>,
     /// Targets that are lost.
     lost: usize,
@@ -92,7 +90,6 @@ impl Default for Fleet {
             targets: BTreeMap::new(),
             locations: BTreeMap::new(),
             location_rates: BTreeMap::new(),
-            rated: BTreeSet::new(),
             levels: DEFAULT_LEVELS.map(str::to_owned).to_vec(),
             lost: 0,
             resources: Resources::default(),
@@ -174,7 +171,6 @@ impl Fleet {
             return Event::nothing();
         };
         self.shape += 1;
-        self.rated.remove(name);
         for id in target.holds.keys() {
             self.forget_holder(id, name);
         }
@@ -215,11 +211,6 @@ impl Fleet {
             self.index.touch(name, None);
         }
         Event::everything()
-    }
-
-    /// Whether anything is said of costs, carbon or data.
-    pub fn is_rated(&self) -> bool {
-        !self.rated.is_empty()
     }
 
     /// The nodes by what is free on them, as they are now.
@@ -383,12 +374,10 @@ impl Fleet {
                 rates.complete(wider);
             }
         }
-        if rates.is_empty() {
-            self.rated.remove(name);
-        } else {
-            self.rated.insert(name.clone());
+        if target.rates != rates {
+            target.rates = rates;
+            self.index.touch(name, None);
         }
-        target.rates = rates;
     }
 
     fn sum(&self, target: &str, of: impl Fn(&Node) -> Amounts) -> ResourceVector {

@@ -12,7 +12,7 @@ const GIB: i128 = 1 << 30;
 const CORE: i128 = 1000;
 
 /// Numbers of a target, or of the targets of a Location. `Default`: nothing is said, which counts as 0.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Rates {
     /// Price of an hour in millionths of the fleet's currency: of one CPU, of one GiB of memory or storage, of one device.
@@ -50,6 +50,9 @@ impl Rates {
 
     /// What so many pods with these requests cost in an hour, in millionths.
     pub fn hourly(&self, requests: &ResourceVector, pods: i64) -> i64 {
+        if self.cost.is_empty() {
+            return 0;
+        }
         let one = |(name, amount): (&str, i64)| {
             let price = self.cost.get(name).copied().unwrap_or(0);
             let each = i128::from(amount).saturating_mul(i128::from(price));

@@ -19,6 +19,7 @@ pub(super) struct Likeness {
     pub(super) packing: Packing,
     tiers: Vec<String>,
     kinds: BTreeSet<String>,
+    data: BTreeSet<String>,
 }
 
 impl Likeness {
@@ -32,6 +33,7 @@ impl Likeness {
             packing: needs.packing,
             tiers: request.tiers.clone(),
             kinds: request.kinds.clone(),
+            data: request.data.clone(),
         }
     }
 
@@ -44,5 +46,6 @@ impl Likeness {
             && self.packing == needs.packing
             && self.tiers == request.tiers
             && self.kinds == request.kinds
+            && self.data == request.data
     }
 }

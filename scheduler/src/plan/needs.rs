@@ -25,8 +25,6 @@ pub(super) struct Needs<'a> {
     pub(super) packing: Packing,
     /// For `DivideBy::Weight`: which entry of the weights counts for a target, its own or that of a Location.
     pub(super) weight_keys: BTreeMap<TargetName, String>,
-    /// Something is said of what targets cost and have.
-    pub(super) rated: bool,
     /// Other workloads of its queue by target, where its Placement weighs them.
     pub(super) neighbours: BTreeMap<TargetName, i64>,
 }
@@ -69,7 +67,6 @@ impl<'a> Needs<'a> {
             named: matters && (gateable || shares) && !sets.is_empty(),
             packing: request.packing.unwrap_or(default),
             weight_keys: weight_keys(fleet, request),
-            rated: fleet.is_rated(),
             neighbours: BTreeMap::new(),
             sets,
         }

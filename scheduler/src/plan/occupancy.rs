@@ -1,7 +1,7 @@
 //! Where one more pod, or a few on one node, cost the fleet least: the order of nodes by value potential, kept per kind of request.
 //!
 //! ```text
-//! Needs -> class of equal requests -> heap of (tier, soft taints, avoidance, cost, first node) over states of nodes -> node
+//! Needs -> class of equal requests -> heap of (tier, soft taints, avoidance, cost, price, first node) over states of nodes -> node
 //!                                        ^-- what the index logged since this class was last asked
 //! ```
 //!
@@ -25,6 +25,7 @@ use super::history::WORST;
 use super::likeness::Likeness;
 use super::needs::{Needs, SetNeed, soft_taints};
 use super::rooms::Rooms;
+use super::score::{Price, price};
 use super::tree::Level;
 use super::value::{Ask, Mix, Place, Spot, Stock, Use, WHOLE, Worth};
 use crate::fleet::{
@@ -79,6 +80,8 @@ struct Class {
     likeness: Likeness,
     /// By kind of nodes: tier, soft taints of the target, avoidance; `None`: not at all.
     ranks: Vec<Option<Rank>>,
+    /// By kind of nodes: what is said of their target.
+    prices: Vec<Price>,
     heap: BinaryHeap<Reverse<Entry>>,
     /// The log is read up to here, at this epoch.
     read: Option<(usize, u64)>,
@@ -91,6 +94,7 @@ type Rank = (u16, u16, u32);
 struct Entry {
     rank: Rank,
     cost: i64,
+    price: Price,
     first: Slot,
     state: u32,
     version: u32,
@@ -229,6 +233,7 @@ impl Occupancy {
             let (Some(rank), Some(first)) = (class.ranks[there.kind], there.first()) else {
                 return;
             };
+            let price = class.prices[there.kind];
             let copies = there.node.copies(&need.demand);
             if copies < pods {
                 return;
@@ -238,6 +243,7 @@ impl Occupancy {
                 class.heap.push(Reverse(Entry {
                     rank,
                     cost: -copies,
+                    price,
                     first,
                     state,
                     version,
@@ -258,6 +264,7 @@ impl Occupancy {
                 class.heap.push(Reverse(Entry {
                     rank,
                     cost,
+                    price,
                     first,
                     state,
                     version,
@@ -432,6 +439,7 @@ impl Occupancy {
         self.classes.push(Class {
             likeness: Likeness::of(needs, need),
             ranks: Vec::new(),
+            prices: Vec::new(),
             heap: BinaryHeap::new(),
             read: None,
         });
@@ -446,6 +454,8 @@ impl Class {
     fn rank_kinds(&mut self, fleet: &Fleet, needs: &Needs<'_>, need: &SetNeed<'_>, kinds: &[Kind]) {
         for kind in &kinds[self.ranks.len().min(kinds.len())..] {
             self.ranks.push(rank(fleet, needs, need, kind));
+            self.prices
+                .push(price(needs, &kind.target, &[need.set.count]));
         }
     }
 }
@@ -511,9 +521,8 @@ pub(super) fn is_one_role(needs: &Needs<'_>) -> bool {
         && need.demand.devices().is_none()
         // Which nodes a limit closes changes from decision to decision.
         && need.closed_nowhere()
-        // Here nothing is weighed but occupancy.
+        // Here what counts is occupancy, and of equal places the price.
         && request.scoring.is_default()
-        && !needs.rated
         && request.spares == 0
         && request.current.is_empty()
         && request.avoid.is_empty()

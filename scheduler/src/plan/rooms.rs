@@ -17,6 +17,7 @@ use super::gang::{Added, seat};
 use super::history::WORST;
 use super::likeness::Likeness;
 use super::needs::{Needs, SetNeed, soft_taints};
+use super::score::{Price, price};
 use super::tree::Level;
 use crate::fleet::{Demand, Fleet, Index, Target, TargetName};
 
@@ -40,8 +41,11 @@ struct Class {
     read: Option<usize>,
     rooms: BTreeMap<TargetName, Room>,
     /// Targets by how gladly they are taken, then by what they hold.
-    order: BTreeMap<Rank, BTreeMap<i64, BTreeSet<TargetName>>>,
+    order: BTreeMap<Rank, BTreeMap<i64, Names>>,
 }
+
+/// Targets, the best first of those that hold as much.
+type Names = BTreeSet<(Price, TargetName)>;
 
 /// Tier, then soft taints and what went wrong there lately.
 type Rank = (usize, i64);
@@ -50,6 +54,8 @@ type Rank = (usize, i64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Room {
     rank: Rank,
+    /// What is said of it, for one pod: gangs of all sizes are in one class.
+    price: Price,
     copies: i64,
     /// Of these on nodes that are not to be avoided.
     proper: i64,
@@ -141,7 +147,7 @@ impl Class {
             self.rooms.remove(name);
             if let Some(by_copies) = self.order.get_mut(&old.rank) {
                 if let Some(names) = by_copies.get_mut(&old.copies) {
-                    names.remove(name);
+                    names.remove(&(old.price, name.clone()));
                     if names.is_empty() {
                         by_copies.remove(&old.copies);
                     }
@@ -157,23 +163,23 @@ impl Class {
             by_copies
                 .entry(room.copies)
                 .or_default()
-                .insert(name.clone());
+                .insert((room.price, name.clone()));
         }
     }
 
     /// Of the most welcome targets that hold so many that with the fewest pods on nodes to be avoided; of equal ones the tightest
-    /// (packing) or the roomiest (spreading), then the first by name.
+    /// (packing) or the roomiest (spreading), then the cheapest, then the first by name.
     fn choose(&self, want: i64) -> Option<&TargetName> {
         self.order.values().find_map(|by_copies| {
             let enough = by_copies.range(want..);
             let mut best: Option<(i64, &TargetName)> = None;
-            let ordered: &mut dyn Iterator<Item = (&i64, &BTreeSet<TargetName>)> =
+            let ordered: &mut dyn Iterator<Item = (&i64, &Names)> =
                 if self.likeness.packing == Packing::Pack {
                     &mut enough.into_iter()
                 } else {
                     &mut enough.rev()
                 };
-            for name in ordered.flat_map(|(_, names)| names) {
+            for (_, name) in ordered.flat_map(|(_, names)| names) {
                 let proper = self.rooms.get(name).map_or(0, |room| room.proper);
                 let astray = (want - proper).max(0);
                 if best.is_none_or(|(least, _)| astray < least) {
@@ -213,6 +219,7 @@ fn room(fleet: &Fleet, needs: &Needs<'_>, need: &SetNeed<'_>, target: &Target) -
         + target.trouble.clamp(0, WORST);
     (copies > 0).then_some(Room {
         rank: (tier, soft),
+        price: price(needs, target, &[1]),
         copies,
         proper,
     })

@@ -97,21 +97,16 @@ impl Numbers {
         counts: &[i64],
     ) -> Self {
         let request = needs.request;
-        let mut numbers = Self {
+        let (locality, cost, carbon) = price(needs, target, counts);
+        Self {
             faults: (WORST + 1) * soft_taints(&request.tolerations, &target.taints)
                 + target.trouble.clamp(0, WORST),
+            locality,
+            cost,
+            carbon,
             blast_radius: needs.neighbours.get(name).copied().unwrap_or(0),
             ..Self::default()
-        };
-        if needs.rated {
-            numbers.locality = lacking(request, target)
-                .count()
-                .try_into()
-                .unwrap_or(i64::MAX);
-            numbers.cost = hourly(needs, target, counts);
-            numbers.carbon = target.rates.carbon.unwrap_or(0);
         }
-        numbers
     }
 
     /// The same with what is known of one of its domains: copies of the leading role that it holds, and how many of them are on nodes that are
@@ -199,6 +194,20 @@ pub(super) fn shown(
         parts.push(format!("{others} of its queue there"));
     }
     parts.join(", ")
+}
+
+/// What is missing of the data that a workload names, what so many of its pods by role cost in an hour, and the carbon, in the order in which
+/// they count.
+pub(super) type Price = (i64, i64, i64);
+
+/// What speaks against a target beside its nodes.
+pub(super) fn price(needs: &Needs<'_>, target: &Target, counts: &[i64]) -> Price {
+    let lacking = lacking(needs.request, target).count();
+    (
+        i64::try_from(lacking).unwrap_or(i64::MAX),
+        hourly(needs, target, counts),
+        target.rates.carbon.unwrap_or(0),
+    )
 }
 
 /// Data that a workload names and a target does not have.

@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use proptest::strategy::Strategy as Drawn;
 
 use super::build::*;
-use crate::fleet::{Fleet, HOSTNAME, NodeName, TargetName, TargetState, WorkloadId};
+use crate::fleet::{Fleet, HOSTNAME, NodeName, Rates, TargetName, TargetState, WorkloadId};
 use crate::plan::draft::{self, Draft};
 use crate::plan::needs::{Needs, soft_taints};
 use crate::plan::occupancy::Occupancy;
@@ -39,6 +39,8 @@ enum Op {
     State(usize, TargetState),
     /// All Locations are named the other way round.
     Locations(bool),
+    /// What a target costs by the GPU, how dirty it is, and whether the data is there.
+    Rates(usize, i64, i64, bool),
     /// Room on nodes of a target is held for a promise, or is not any more.
     Promise(usize, i64),
 }
@@ -132,6 +134,9 @@ fn a_request() -> impl Drawn<Value = (Request, Rule)> {
                 let first = if first { "near" } else { "far" };
                 request.tiers = vec![first.to_owned(), other.to_owned()];
             }
+            if cpu % 2 == 0 {
+                request.data = ["images".to_owned()].into();
+            }
             bend(&mut request, rule);
             (request, rule)
         })
@@ -193,6 +198,7 @@ fn an_op() -> impl Drawn<Value = Op> {
         2 => (0_usize..4, 0_usize..5, 0_i64..8).prop_map(|(target, node, level)| Op::Trouble(target, node, level)),
         1 => (0_usize..4, a_state()).prop_map(|(target, state)| Op::State(target, state)),
         1 => any::<bool>().prop_map(Op::Locations),
+        3 => (0_usize..4, 0_i64..3, 0_i64..2, any::<bool>()).prop_map(|(target, cost, carbon, data)| Op::Rates(target, cost, carbon, data)),
         2 => (0_usize..4, 0_i64..5).prop_map(|(target, gpus)| Op::Promise(target, gpus)),
     ]
 }
@@ -201,6 +207,17 @@ fn locations(fleet: &mut Fleet, swapped: bool) {
     let (near, far) = if swapped { ("b", "a") } else { ("a", "b") };
     let labels = |region: &str| format!("region={region}");
     location(fleet, &[("near", &labels(near)), ("far", &labels(far))]);
+}
+
+fn rates(cost: i64, carbon: i64, data: bool) -> Rates {
+    Rates {
+        cost: [(GPU.to_owned(), cost)]
+            .into_iter()
+            .filter(|(_, cost)| *cost > 0)
+            .collect(),
+        carbon: Some(carbon).filter(|carbon| *carbon > 0),
+        data: data.then(|| "images".to_owned()).into_iter().collect(),
+    }
 }
 
 fn build(targets: &[OneTarget]) -> Fleet {
@@ -328,6 +345,7 @@ proptest! {
                 }
                 Op::State(target, at) if target < targets.len() => state(&mut fleet, &format!("t{target}"), at, 0),
                 Op::State(..) => {}
+                Op::Rates(target, cost, carbon, data) => fleet.set_rates(&name(&format!("t{target}")), rates(cost, carbon, data)),
                 Op::Locations(swapped) => locations(&mut fleet, swapped),
                 Op::Promise(target, gpus) => {
                     let target = name(&format!("t{target}"));
@@ -342,5 +360,36 @@ proptest! {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn of_equal_nodes_the_cheaper_is_taken_and_nobody_looks_at_all_of_them() {
+    let mut fleet = fleet();
+    for target in ["a", "b", "c"] {
+        add(
+            &mut fleet,
+            target,
+            "",
+            &[node("n", "", "gpu=8"), node("m", "", "gpu=8")],
+        );
+    }
+    let mut occupancy = Occupancy::default();
+    let mut taken = |fleet: &mut Fleet, pods: i64, gpus: i64| -> String {
+        let request = gang("w", pods, &format!("gpu={gpus}"));
+        let needs = Needs::new(fleet, &request);
+        let draft = occupancy.draft(fleet, &needs).expect("the fast path");
+        draft.added[0].target.to_string()
+    };
+    for (target, cost, carbon) in [("a", 3, 0), ("b", 2, 9), ("c", 2, 8)] {
+        fleet.set_rates(&name(target), rates(cost, carbon, false));
+    }
+    // One on a node, two on a node, and two on two nodes.
+    for (pods, gpus) in [(1, 8), (2, 4), (2, 8)] {
+        assert_eq!(taken(&mut fleet, pods, gpus), "c", "{pods} {gpus}");
+    }
+    fleet.set_rates(&name("a"), rates(1, 9, false));
+    for (pods, gpus) in [(1, 8), (2, 4), (2, 8)] {
+        assert_eq!(taken(&mut fleet, pods, gpus), "a", "{pods} {gpus}");
     }
 }

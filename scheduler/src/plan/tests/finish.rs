@@ -184,7 +184,7 @@ proptest! {
                 until += minutes * MINUTE;
             }
             for world in &mut worlds {
-                let mut ids = |runs: bool| -> Vec<WorkloadId> {
+                let ids = |runs: bool| -> Vec<WorkloadId> {
                     let all = world.requests.values().filter(|one| one.current.is_empty() != runs);
                     all.map(|one| one.id.clone()).collect()
                 };

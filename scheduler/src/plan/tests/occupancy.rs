@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::strategy::Strategy as Drawn;
 
 use super::*;
-use crate::fleet::{Node, TargetState};
+use crate::fleet::{Node, Rates, TargetState};
 use crate::plan::{Planner, PodSetRequest};
 
 const MODELS: [&str; 2] = ["a", "b"];
@@ -93,14 +93,15 @@ fn request(number: usize, (cpu, devices, share, pods, model): Wanted) -> Request
 fn scan(occupancy: &Occupancy, fleet: &Fleet, needs: &Needs<'_>) -> Option<(TargetName, usize)> {
     let need = &needs.sets[0];
     let index = fleet.indexed();
-    let mut best: Option<(i64, TargetName, usize)> = None;
+    let mut best: Option<((i64, Price), TargetName, usize)> = None;
     for (name, target) in fleet.targets() {
         for (position, node) in target.node_list().iter().enumerate() {
             if need.copies(node) < need.set.count {
                 continue;
             }
             let kind_of = |kind: &Kind| {
-                kind.node.labels.get("model") == node.labels.get("model")
+                kind.target.rates == target.rates
+                    && kind.node.labels.get("model") == node.labels.get("model")
                     && kind.node.allocatable == node.allocatable
             };
             let kind = index.kinds().iter().position(kind_of).expect("a kind");
@@ -109,6 +110,7 @@ fn scan(occupancy: &Occupancy, fleet: &Fleet, needs: &Needs<'_>) -> Option<(Targ
                 .worth
                 .cost(&spot.spot(), occupancy.worth.value(&spot.spot()), &used)
                 .expect("it fits");
+            let cost = (cost, price(needs, target, &[need.set.count]));
             if best.as_ref().is_none_or(|(least, _, _)| cost < *least) {
                 best = Some((cost, name.clone(), position));
             }
@@ -187,8 +189,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
-    fn the_index_chooses_what_a_scan_would(targets in targets(), wanted in prop::collection::vec(wanted(), 1..60), leave in departures()) {
+    fn the_index_chooses_what_a_scan_would(targets in targets(), wanted in prop::collection::vec(wanted(), 1..60), leave in departures(), prices in prop::collection::vec(0_i64..3, 0..4)) {
         let mut fleet = fleet(&targets, false);
+        for (target, price) in prices.into_iter().enumerate() {
+            let rates = Rates { cost: [(GPU.to_owned(), price)].into(), ..Rates::default() };
+            fleet.set_rates(&TargetName::from(format!("t{target}")), rates);
+        }
         let mut occupancy = Occupancy::default();
         for (number, one) in wanted.into_iter().enumerate() {
             let request = request(number, one);
