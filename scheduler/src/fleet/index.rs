@@ -376,6 +376,7 @@ impl Index {
                 allocatable: self.kinds[kind].node.allocatable.clone(),
                 free: node.free.clone(),
                 open: node.open.clone(),
+                trouble: node.trouble,
                 ..Node::default()
             }),
             cpu: node.free.get(CPU_TIME),

@@ -45,8 +45,16 @@ impl Fleet {
         target.domains = domains(&self.levels, &target.nodes);
         target.recount();
         target.spread_trouble();
-        self.index.touch(name, None);
         let mut event = changes(&before, &target.nodes, &self.resources, name);
+        if same_kinds && event.targets.is_empty() && !before.is_empty() {
+            // The same nodes: mostly few of them stand otherwise than before.
+            let pairs = before.iter().zip(&target.nodes).enumerate();
+            for (position, _) in pairs.filter(|(_, (old, new))| !stands_like(old, new)) {
+                self.index.touch(name, Some(position));
+            }
+        } else {
+            self.index.touch(name, None);
+        }
         if target.state != super::TargetState::Ready || event.targets.contains(name) {
             self.shape += 1;
         }
@@ -64,6 +72,11 @@ impl Fleet {
             self.index.touch(name, None);
         }
     }
+}
+
+/// Whether a node stands as it did, its shape apart.
+fn stands_like(old: &Node, new: &Node) -> bool {
+    old.free == new.free && old.open == new.open
 }
 
 /// What is more than before: free room by resource, or another shape of the nodes.
@@ -283,6 +296,8 @@ fn still_seen(passed_on: &mut Vec<Share>, seen: &[NodeShare]) {
 
 #[cfg(test)]
 mod tests {
+    use placement_api::quantity::{Quantity, ResourceList};
+
     use super::*;
 
     #[test]
@@ -323,5 +338,47 @@ mod tests {
             ["a100", "a100", "a100", "a100", "h100"].map(Some)
         );
         assert_eq!(said("rack"), [None, None, Some("r1"), Some("r1"), None]);
+    }
+
+    #[test]
+    fn of_a_report_only_nodes_that_stand_otherwise_are_looked_at_again() {
+        let amount = |gpus: i64| -> ResourceList {
+            [("nvidia.com/gpu".to_owned(), Quantity::from_units(gpus))].into()
+        };
+        let report = |free: &[i64]| InventoryStatus {
+            classes: vec![NodeClass {
+                id: "c".to_owned(),
+                allocatable: amount(8),
+                ..NodeClass::default()
+            }],
+            nodes: free
+                .iter()
+                .enumerate()
+                .map(|(number, gpus)| InventoryNode {
+                    name: format!("n{number}"),
+                    class: "c".to_owned(),
+                    free: amount(*gpus),
+                    ..InventoryNode::default()
+                })
+                .collect(),
+            ..InventoryStatus::default()
+        };
+        let name = TargetName::from("t");
+        let mut fleet = Fleet::new();
+        // Free GPUs by node; how many nodes are looked at again, or nothing: all.
+        for (free, again) in [
+            (&[8, 8, 8][..], None),
+            (&[8, 8, 8], Some(0)),
+            (&[8, 5, 8], Some(1)),
+            (&[6, 8, 8], Some(2)),
+            (&[6, 8, 8, 8], None),
+            (&[6, 8, 8, 8], Some(0)),
+        ] {
+            let read = fleet.index().changes_end();
+            fleet.set_inventory(&name, &report(free));
+            let changes = fleet.index().changes_since(read).expect("not long ago");
+            let nodes = changes.iter().filter(|one| one.node.is_some()).count();
+            assert_eq!((nodes == changes.len()).then_some(nodes), again, "{free:?}");
+        }
     }
 }

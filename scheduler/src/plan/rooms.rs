@@ -19,7 +19,7 @@ use super::likeness::Likeness;
 use super::needs::{Needs, SetNeed, soft_taints};
 use super::score::{Price, price};
 use super::tree::Level;
-use crate::fleet::{Demand, Fleet, Index, Target, TargetName};
+use crate::fleet::{Change, Demand, Fleet, Index, Node, Target, TargetName};
 
 /// Most entries over all classes; when there are more all begin anew.
 const MOST_ENTRIES: usize = 1 << 20;
@@ -59,6 +59,31 @@ struct Room {
     copies: i64,
     /// Of these on nodes that are not to be avoided.
     proper: i64,
+}
+
+impl Room {
+    /// The same after these changes; `None`: more has changed than single nodes.
+    fn after(mut self, fleet: &Fleet, need: &SetNeed<'_>, changes: &[&Change]) -> Option<Self> {
+        for change in changes {
+            let swap = change.node.as_ref()?;
+            for (state, times) in [(&swap.before, -1), (&swap.after, 1)] {
+                if let Some(node) = state {
+                    self.add(fleet, need, node, times);
+                }
+            }
+        }
+        Some(self)
+    }
+
+    fn add(&mut self, fleet: &Fleet, need: &SetNeed<'_>, node: &Node, times: i64) {
+        let copies = times * need.copies(node);
+        if copies != 0 {
+            self.copies += copies;
+            if need.avoidance(node, fleet) == 0 {
+                self.proper += copies;
+            }
+        }
+    }
 }
 
 impl Rooms {
@@ -121,12 +146,17 @@ impl Class {
     fn refresh(&mut self, fleet: &Fleet, index: &Index, needs: &Needs<'_>, need: &SetNeed<'_>) {
         let news = self.read.and_then(|position| index.changes_since(position));
         if let Some(changed) = news {
-            let changed: BTreeSet<&TargetName> = changed.iter().map(|one| &one.target).collect();
-            for name in changed {
-                let room = fleet
-                    .target(name.as_str())
-                    .and_then(|target| room(fleet, needs, need, target));
-                self.set(name, room);
+            let mut by_target: BTreeMap<&TargetName, Vec<&Change>> = BTreeMap::new();
+            for change in changed {
+                by_target.entry(&change.target).or_default().push(change);
+            }
+            for (name, changes) in by_target {
+                let target = fleet.target(name.as_str());
+                let few = |target: &Target| 2 * changes.len() < target.node_list().len();
+                let before = self.rooms.get(name).filter(|_| target.is_some_and(few));
+                let after = before.and_then(|room| room.after(fleet, need, &changes));
+                let room = after.or_else(|| room(fleet, needs, need, target?));
+                self.set(name, room.filter(|room| room.copies > 0));
             }
         } else {
             self.rooms.clear();
@@ -203,24 +233,16 @@ fn room(fleet: &Fleet, needs: &Needs<'_>, need: &SetNeed<'_>, target: &Target) -
     if eligible::obstacle(fleet, request, &anyone, target, 0).is_some() {
         return None;
     }
-    let (mut copies, mut proper) = (0, 0);
-    for node in target.node_list() {
-        let here = need.copies(node);
-        if here > 0 {
-            copies += here;
-            proper += if need.avoidance(node, fleet) == 0 {
-                here
-            } else {
-                0
-            };
-        }
-    }
     let soft = (WORST + 1) * soft_taints(&request.tolerations, &target.taints)
         + target.trouble.clamp(0, WORST);
-    (copies > 0).then_some(Room {
+    let mut room = Room {
         rank: (tier, soft),
         price: price(needs, target, &[1]),
-        copies,
-        proper,
-    })
+        copies: 0,
+        proper: 0,
+    };
+    for node in target.node_list() {
+        room.add(fleet, need, node, 1);
+    }
+    (room.copies > 0).then_some(room)
 }

@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use placement_api::kinds::{Packing, SpreadConstraint, Strategy, TopologyMode};
+use placement_api::kinds::{InventoryStatus, Packing, SpreadConstraint, Strategy, TopologyMode};
+use placement_api::quantity::Quantity;
 use placement_api::reason::Reason;
 use placement_api::selector::{
     NodeOperator, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm,
@@ -39,6 +40,8 @@ enum Op {
     State(usize, TargetState),
     /// All Locations are named the other way round.
     Locations(bool),
+    /// A target reports again; so many CPUs of a node are used by others.
+    Report(usize, usize, i64),
     /// What a target costs by the GPU, how dirty it is, and whether the data is there.
     Rates(usize, i64, i64, bool),
     /// Room on nodes of a target is held for a promise, or is not any more.
@@ -198,6 +201,7 @@ fn an_op() -> impl Drawn<Value = Op> {
         2 => (0_usize..4, 0_usize..5, 0_i64..8).prop_map(|(target, node, level)| Op::Trouble(target, node, level)),
         1 => (0_usize..4, a_state()).prop_map(|(target, state)| Op::State(target, state)),
         1 => any::<bool>().prop_map(Op::Locations),
+        3 => (0_usize..4, 0_usize..5, 0_i64..4).prop_map(|(target, node, cpus)| Op::Report(target, node, cpus)),
         3 => (0_usize..4, 0_i64..3, 0_i64..2, any::<bool>()).prop_map(|(target, cost, carbon, data)| Op::Rates(target, cost, carbon, data)),
         2 => (0_usize..4, 0_i64..5).prop_map(|(target, gpus)| Op::Promise(target, gpus)),
     ]
@@ -220,29 +224,42 @@ fn rates(cost: i64, carbon: i64, data: bool) -> Rates {
     }
 }
 
+/// What a target reports; of one node so many CPUs are used.
+fn report(all: &[OneNode], served: bool, used: Option<(usize, i64)>) -> InventoryStatus {
+    let nodes: Vec<N> = all
+        .iter()
+        .enumerate()
+        .map(|(number, (gpu, cpu, tainted, zone, unusable))| N {
+            taints: tainted.iter().map(|effect| taint("t", *effect)).collect(),
+            unusable: *unusable,
+            ..node(
+                &format!("n{number}"),
+                &format!("zone={zone}"),
+                &format!("gpu={gpu} cpu={cpu}"),
+            )
+        })
+        .collect();
+    let mut status = inventory(&nodes, &[]);
+    if !served {
+        status.served = vec!["v1/Pod".to_owned()];
+    }
+    if let Some((node, cpus)) = used
+        && let (Some(there), Some(one)) = (status.nodes.get_mut(node), all.get(node))
+    {
+        let left = (one.1 - cpus).max(0);
+        there
+            .free
+            .insert("cpu".to_owned(), Quantity::from_units(left));
+    }
+    status
+}
+
 fn build(targets: &[OneTarget]) -> Fleet {
     let mut fleet = fleet();
     locations(&mut fleet, false);
     for (number, (at, region, tainted, served, nodes)) in targets.iter().enumerate() {
-        let nodes: Vec<N> = nodes
-            .iter()
-            .enumerate()
-            .map(|(number, (gpu, cpu, tainted, zone, unusable))| N {
-                taints: tainted.iter().map(|effect| taint("t", *effect)).collect(),
-                unusable: *unusable,
-                ..node(
-                    &format!("n{number}"),
-                    &format!("zone={zone}"),
-                    &format!("gpu={gpu} cpu={cpu}"),
-                )
-            })
-            .collect();
+        fleet.set_inventory(&name(&format!("t{number}")), &report(nodes, *served, None));
         let target = format!("t{number}");
-        let mut status = inventory(&nodes, &[]);
-        if !served {
-            status.served = vec!["v1/Pod".to_owned()];
-        }
-        fleet.set_inventory(&name(&target), &status);
         let labels = pairs(if *region { "region=a" } else { "region=b" });
         let taints = tainted.iter().map(|effect| taint("t", *effect)).collect();
         fleet.set_target(&name(&target), labels, taints, *at, 0);
@@ -345,6 +362,11 @@ proptest! {
                 }
                 Op::State(target, at) if target < targets.len() => state(&mut fleet, &format!("t{target}"), at, 0),
                 Op::State(..) => {}
+                Op::Report(target, node, cpus) => {
+                    if let Some((_, _, _, served, nodes)) = targets.get(target) {
+                        fleet.set_inventory(&name(&format!("t{target}")), &report(nodes, *served, Some((node, cpus))));
+                    }
+                }
                 Op::Rates(target, cost, carbon, data) => fleet.set_rates(&name(&format!("t{target}")), rates(cost, carbon, data)),
                 Op::Locations(swapped) => locations(&mut fleet, swapped),
                 Op::Promise(target, gpus) => {
