@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::planner::runs;
 use super::{Change, Current, Decision, Request, Step};
 use crate::fleet::{TargetName, WorkloadId};
 
@@ -16,7 +17,7 @@ pub(super) struct Book {
 #[derive(Clone, Debug, Default)]
 struct Running {
     /// How many run, by queue and priority.
-    by_queue: BTreeMap<(String, i32), usize>,
+    by_queue: BTreeMap<String, BTreeMap<i32, usize>>,
     /// How many of them are told how long they run.
     told: usize,
 }
@@ -68,10 +69,12 @@ impl Book {
         let Some(entry) = self.entries.get_mut(&decision.id) else {
             return;
         };
-        count(&mut self.running, &entry.request, false);
+        let ran = runs(&entry.request);
         entry.request.current = after(&entry.request, decision);
         entry.request.epoch = decision.epoch;
-        count(&mut self.running, &entry.request, true);
+        if runs(&entry.request) != ran {
+            change(&mut self.running, &entry.request, !ran);
+        }
     }
 
     /// Remembers who gave way to whom.
@@ -102,11 +105,8 @@ impl Book {
 
     /// Whether anything runs in a queue below this priority.
     pub(super) fn runs_below(&self, queue: &str, priority: i32) -> bool {
-        self.running
-            .by_queue
-            .range((queue.to_owned(), i32::MIN)..(queue.to_owned(), priority))
-            .next()
-            .is_some()
+        let there = self.running.by_queue.get(queue);
+        there.is_some_and(|there| there.range(..priority).next().is_some())
     }
 
     /// Whether anybody who runs is told how long.
@@ -116,9 +116,12 @@ impl Book {
 }
 
 fn count(running: &mut Running, request: &Request, more: bool) {
-    if request.current.iter().all(|part| part.evicting) {
-        return;
+    if runs(request) {
+        change(running, request, more);
     }
+}
+
+fn change(running: &mut Running, request: &Request, more: bool) {
     let counted = |left: usize| {
         if more {
             left + 1
@@ -129,11 +132,18 @@ fn count(running: &mut Running, request: &Request, more: bool) {
     if request.runtime_ms.is_some() {
         running.told = counted(running.told);
     }
-    let key = (request.queue.clone(), request.priority);
-    let left = running.by_queue.get(&key).copied().unwrap_or(0);
+    if !running.by_queue.contains_key(&request.queue) {
+        running
+            .by_queue
+            .insert(request.queue.clone(), BTreeMap::new());
+    }
+    let Some(there) = running.by_queue.get_mut(&request.queue) else {
+        return;
+    };
+    let left = there.get(&request.priority).copied().unwrap_or(0);
     match counted(left) {
-        0 => running.by_queue.remove(&key),
-        left => running.by_queue.insert(key, left),
+        0 => there.remove(&request.priority),
+        left => there.insert(request.priority, left),
     };
 }
 

@@ -12,7 +12,7 @@ use crate::plan::book::{Book, Booked};
 use crate::plan::draft;
 use crate::plan::orders::Orders;
 use crate::plan::reserve;
-use crate::shares::{Ask, Excess, QueueTree, Standing};
+use crate::shares::{Ask, Excess, QueueId, QueueTree, Standing};
 
 /// What a workload gives up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,10 +126,12 @@ pub(super) fn candidates(
     let claimant = claim.needs.request;
     let asks = accounts.asks(claimant);
     let targets: BTreeSet<&TargetName> = targets.iter().collect();
-    let among = if anywhere {
+    let mine = accounts.queue(claimant);
+    let reclaims = accounts.shares.is_below(mine, &asks);
+    let among = if anywhere && reclaims {
         QueueTree::ROOT
     } else {
-        accounts.queue(claimant)
+        mine
     };
     let mut all = Vec::new();
     let mut later: Option<i64> = None;
@@ -141,7 +143,8 @@ pub(super) fn candidates(
         let Some(booked) = book.get(id).filter(|_| !(claim.settled)(id)) else {
             continue;
         };
-        let Some(ground) = ground(booked, claimant, orders, accounts, &asks) else {
+        let Some(ground) = ground(booked, (claimant, mine, reclaims), orders, accounts, &asks)
+        else {
             continue;
         };
         let stays = |name: &TargetName| {
@@ -199,10 +202,10 @@ pub(in crate::plan) fn protected_until(request: &Request, now_ms: i64) -> Option
         .max()
 }
 
-/// The ground on which a workload may be asked to give way to another.
+/// The ground on which a workload may be asked to give way to another, of this queue. `reclaims`: which is below what it is entitled to.
 fn ground(
     booked: &Booked,
-    claimant: &Request,
+    (claimant, mine, reclaims): (&Request, QueueId, bool),
     orders: &Orders,
     accounts: &Accounts,
     asks: &Ask,
@@ -215,7 +218,7 @@ fn ground(
     {
         return None;
     }
-    let (mine, other) = (accounts.queue(claimant), accounts.queue(victim));
+    let other = accounts.queue(victim);
     if mine == other {
         if victim.priority < claimant.priority {
             return Some(Ground::Priority);
@@ -224,7 +227,7 @@ fn ground(
             victim.priority == claimant.priority && orders.may_replace(&claimant.id, &victim.id);
         return slice.then_some(Ground::Slice);
     }
-    if !accounts.shares.is_below(mine, asks) {
+    if !reclaims {
         return None;
     }
     accounts
