@@ -67,7 +67,11 @@ pub struct Standings {
 impl Shares {
     /// Nothing used, nothing asked, nothing there.
     pub fn new(tree: QueueTree) -> Self {
-        let mut dims = Dims::default();
+        Self::with(tree, Dims::default())
+    }
+
+    /// The same with dimensions that keep their numbers.
+    fn with(tree: QueueTree, mut dims: Dims) -> Self {
         let terms = Terms::new(&tree, &mut dims);
         let rows = tree.ids().count();
         let table = Table::new(rows, dims.len());
@@ -101,36 +105,22 @@ impl Shares {
     /// Another tree. What is used, waits and was used before stays with the queue of the same name; what has no queue any more is
     /// counted at the root. Numbers of queues change: ask [`QueueTree::find`] and [`QueueTree::home`] again.
     pub fn set_tree(&mut self, tree: QueueTree) {
-        let mut new = Self::new(tree);
-        let capacity = std::mem::take(&mut self.capacity);
-        for (_, one) in self.dims.iter() {
-            match one.of {
-                None => new.dims.resource(&one.name),
-                Some(of) => new.dims.product(&one.name, &self.dims.get(of).name),
-            };
-        }
-        new.set_capacity(capacity);
+        // What workloads ask is kept elsewhere by the numbers of dimensions, so those stay.
+        let mut new = Self::with(tree, self.dims.clone());
+        new.set_capacity(std::mem::take(&mut self.capacity));
         new.widen();
-        // The same names may have other numbers now.
-        let numbers: Vec<usize> = self
-            .dims
-            .iter()
-            .map(|(_, one)| new.dims.number(one))
-            .collect();
-        let moved = |row: &[i128]| {
-            let cells = row.iter().enumerate().filter(|(_, amount)| **amount != 0);
-            Ask(cells.map(|(dim, amount)| (numbers[dim], *amount)).collect())
+        let ask = |row: &[i128]| {
+            let cells = row.iter().copied().enumerate();
+            Ask(cells.filter(|(_, amount)| *amount != 0).collect())
         };
         for queue in self.tree.ids() {
             let home = new.tree.home(self.tree.name(queue));
-            let pinned = moved(self.line_pinned.row(queue.0));
-            new.use_more(home, &moved(self.line_used.row(queue.0)), 1);
-            new.pin_more(home, &pinned, 1);
-            new.want_more(home, &moved(self.line_waits.row(queue.0)), 1);
+            new.use_more(home, &ask(self.line_used.row(queue.0)), 1);
+            new.pin_more(home, &ask(self.line_pinned.row(queue.0)), 1);
+            new.want_more(home, &ask(self.line_waits.row(queue.0)), 1);
             new.waiting[home.0] += self.waiting[queue.0];
         }
-        new.past
-            .take_over(&self.past, &self.tree, &new.tree, &numbers);
+        new.past.take_over(&self.past, &self.tree, &new.tree);
         *self = new;
     }
 
@@ -162,6 +152,25 @@ impl Shares {
     pub fn wait(&mut self, queue: QueueId, ask: &Ask) {
         self.want_more(queue, ask, 1);
         self.waiting[queue.0] += 1;
+    }
+
+    /// Something waits beside workloads that are counted already: a claim that several of them will have together.
+    pub fn wait_beside(&mut self, queue: QueueId, ask: &Ask) {
+        self.want_more(queue, ask, 1);
+    }
+
+    /// It waits no more. Undoes [`Self::wait_beside`] exactly.
+    pub fn unwait_beside(&mut self, queue: QueueId, ask: &Ask) {
+        self.want_more(queue, ask, -1);
+    }
+
+    /// Names of the resources of which something is asked; a product stands for its resource.
+    pub fn resources_of<'a>(&'a self, ask: &'a Ask) -> impl Iterator<Item = &'a str> {
+        let positive = ask.0.iter().filter(|(_, amount)| *amount > 0);
+        positive.map(|(dim, _)| {
+            let one = self.dims.get(*dim);
+            one.of.map_or(one, |of| self.dims.get(of)).name.as_str()
+        })
     }
 
     /// It waits no more: it starts, or is gone. Undoes [`Self::wait`] exactly.

@@ -242,16 +242,6 @@ impl Dims {
         news
     }
 
-    /// The number of a dimension of another set of them.
-    pub(super) fn number(&self, one: &Dim) -> usize {
-        let known = if one.of.is_some() {
-            &self.products
-        } else {
-            &self.resources
-        };
-        known.get(&one.name).copied().unwrap_or(CPU_DIM)
-    }
-
     /// Amounts by name as an [`Ask`]; the devices of a product are part of those of its resource.
     pub(super) fn ask(&mut self, amounts: &ResourceVector, devices: &Devices) -> Ask {
         let mut ask: BTreeMap<usize, i128> = BTreeMap::new();

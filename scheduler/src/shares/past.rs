@@ -193,23 +193,15 @@ impl Past {
     }
 
     /// Carries over what queues of the same name have used; `numbers` are the new numbers of the dimensions.
-    pub(super) fn take_over(
-        &mut self,
-        old: &Self,
-        from: &QueueTree,
-        to: &QueueTree,
-        numbers: &[usize],
-    ) {
+    pub(super) fn take_over(&mut self, old: &Self, from: &QueueTree, to: &QueueTree) {
         self.half_life_ms = old.half_life_ms;
         self.at_ms = old.at_ms;
         for queue in to.ids() {
             let name = to.name(queue);
             let before = from.ids().find(|id| from.name(*id) == name);
             let Some(before) = before else { continue };
-            let row = self.sums.row_mut(queue.0);
-            for (dim, amount) in old.sums.row(before.0).iter().enumerate() {
-                row[numbers[dim]] = *amount;
-            }
+            let row = old.sums.row(before.0);
+            self.sums.row_mut(queue.0)[..row.len()].copy_from_slice(row);
         }
     }
 }
