@@ -258,6 +258,34 @@ impl Amounts {
         }
     }
 
+    /// Pods among these needs by claim that they have together with others.
+    pub(super) fn together(&self) -> BTreeMap<String, i64> {
+        let mut pods = BTreeMap::new();
+        for (need, times) in self.needs() {
+            for claim in need.shared() {
+                *pods.entry(claim.to_owned()).or_default() += times;
+            }
+        }
+        pods
+    }
+
+    /// Says which of these claims are among the devices that are taken, and of how many pods.
+    pub(super) fn know(&mut self, there: &BTreeMap<String, i64>) {
+        for room in self
+            .drivers
+            .iter_mut()
+            .flat_map(|drivers| &mut drivers.rooms)
+        {
+            room.know(there);
+        }
+    }
+
+    /// Whether claims that pods have together are reported as taken and were not before.
+    pub(super) fn knows_more(&self, before: &Self) -> bool {
+        let mut rooms = self.rooms().iter().zip(before.rooms());
+        rooms.any(|(now, before)| now.knows_more(before))
+    }
+
     fn rooms(&self) -> &[Room] {
         self.drivers.as_ref().map_or(&[], |drivers| &drivers.rooms)
     }

@@ -99,6 +99,11 @@ fn changes(before: &[Node], after: &[Node], resources: &Resources, name: &Target
                 .above(&old.free)
                 .map(|number| resources.name(number).to_owned()),
         );
+        if node.free.knows_more(&old.free) {
+            let devices = node.allocatable.positive();
+            let names = devices.map(|number| resources.name(number).to_owned());
+            freed.extend(names);
+        }
     }
     if after.len() < before.len() {
         return Event::target(name);

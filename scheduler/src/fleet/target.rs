@@ -183,9 +183,27 @@ impl Node {
         self.allocatable.less(&self.free)
     }
 
+    /// Pods that the report counts, by claim that they have together with whoever names it.
+    fn together(&self) -> BTreeMap<String, i64> {
+        // What is claimed and not assumed is counted; what is passed on is claimed no more.
+        let mut pods = self.claimed.together();
+        for (claim, more) in self.passed_on.together() {
+            *pods.entry(claim).or_default() += more;
+        }
+        for (claim, less) in self.assumed.together() {
+            *pods.entry(claim).or_default() -= less;
+        }
+        pods.retain(|_, pods| *pods > 0);
+        pods
+    }
+
     /// Computes `free` anew.
     pub(super) fn settle(&mut self) {
         let mut reported = self.reported.clone();
+        let there = self.together();
+        if !there.is_empty() {
+            reported.know(&there);
+        }
         reported.add_all(&self.passed_on);
         let mut free = reported
             .less(&self.assumed)

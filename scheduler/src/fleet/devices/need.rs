@@ -120,6 +120,12 @@ impl DeviceNeed {
         self.claims.iter().any(|claim| claim.backs.is_none())
     }
 
+    /// Names of the claims that its pods have together with all who name them.
+    pub(crate) fn shared(&self) -> impl Iterator<Item = &str> {
+        let claims = self.claims.iter();
+        claims.filter_map(|claim| claim.shared.as_deref())
+    }
+
     /// Whether all that it needs is one claim that its pods have together.
     pub(super) fn is_shared(&self) -> bool {
         self.claims.iter().all(|claim| claim.shared.is_some())

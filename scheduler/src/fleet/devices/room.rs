@@ -1,5 +1,6 @@
 //! The devices of a node less those that decisions have reserved.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::search::{self, Ask};
@@ -11,6 +12,8 @@ use super::{DeviceNeed, NodeDevices};
 pub(crate) struct Room {
     node: Arc<NodeDevices>,
     held: Vec<(Arc<DeviceNeed>, i64)>,
+    /// Claims that pods have together whose devices are among those that are taken, and how many pods that are there name each.
+    there: BTreeMap<String, i64>,
 }
 
 /// Adds pods to a list that is sorted by need and has no zeros.
@@ -32,7 +35,19 @@ impl Room {
         Self {
             node,
             held: Vec::new(),
+            there: BTreeMap::new(),
         }
+    }
+
+    /// Says which claims that pods have together are reported as taken.
+    pub(crate) fn know(&mut self, there: &BTreeMap<String, i64>) {
+        self.there.clone_from(there);
+    }
+
+    /// Whether claims are reported as taken that were not before: who names them needs no more devices.
+    pub(crate) fn knows_more(&self, before: &Self) -> bool {
+        let mut there = self.there.keys();
+        there.any(|claim| !before.there.contains_key(claim))
     }
 
     /// Reserves the devices of so many pods; gives them back where it is negative.
@@ -48,20 +63,42 @@ impl Room {
         if let Some(copies) = search::quick(&self.node, &self.held, need) {
             return copies.min(most);
         }
-        let given_back = self.held.iter().filter(|(_, pods)| *pods < 0);
-        let taken = search::give_back(&self.node, given_back.map(|(need, pods)| (&**need, -pods)));
+        let given_back = || self.held.iter().filter(|(_, pods)| *pods < 0);
+        // While one is left who names a claim, its devices are neither given back nor needed again.
+        let mut there = self.there.clone();
+        for (need, pods) in given_back() {
+            for claim in need.shared() {
+                if let Some(left) = there.get_mut(claim) {
+                    *left += pods;
+                }
+            }
+        }
+        let stay: BTreeSet<&str> = there
+            .iter()
+            .filter(|(_, left)| **left > 0)
+            .map(|(claim, _)| claim.as_str())
+            .collect();
+        let asks = |need, pods, number| {
+            let mut asks = Ask::of(&self.node, need, pods, number)?;
+            asks.retain(|ask| !ask.is_of(&stay));
+            Some(asks)
+        };
+        let back = given_back().enumerate();
+        let back = back.map(|(number, (need, pods))| asks(need, -pods, number));
+        let back = back.flat_map(Option::unwrap_or_default).collect();
+        let taken = search::give_back(&self.node, back);
         let held = || self.held.iter().filter(|(_, pods)| *pods > 0);
-        let Some(one) = Ask::of(&self.node, need, 1, 0) else {
+        let Some(one) = asks(need, 1, 0) else {
             return 0;
         };
         if one.is_empty() {
-            // An extended resource that this node has by itself.
+            // An extended resource that this node has by itself, or claims that others have here.
             return most;
         }
         let mut others = Vec::new();
         for (index, (need, pods)) in held().enumerate() {
             // Who has it and cannot be told what he may have, has all that he could.
-            others.extend(Ask::of(&self.node, need, *pods, index + 1).unwrap_or_default());
+            others.extend(asks(need, *pods, index + 1).unwrap_or_default());
         }
         if let Some(copies) = search::simple(&self.node, &taken, &others, &one) {
             return copies.min(most);

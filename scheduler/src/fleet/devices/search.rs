@@ -66,6 +66,12 @@ impl<'a> Ask<'a> {
         Some((0..pods).flat_map(ask).collect())
     }
 
+    /// Whether it is one of these claims, which pods have together.
+    pub(super) fn is_of(&self, claims: &BTreeSet<&str>) -> bool {
+        let shared = self.claim.shared.as_deref();
+        shared.is_some_and(|shared| claims.contains(shared))
+    }
+
     fn least(&self) -> i64 {
         let counts = self.choices.iter().map(|choice| match choice.count {
             DeviceCount::Exact(count) => count,
@@ -131,29 +137,24 @@ pub(super) fn choices(node: &NodeDevices, request: &RequestNeed) -> Option<Arc<[
 }
 
 /// What is taken once these pods have given back what they have: the first devices that are theirs for all that is known.
-pub(super) fn give_back<'a>(
-    node: &NodeDevices,
-    pods: impl Iterator<Item = (&'a DeviceNeed, i64)>,
-) -> Vec<i64> {
+pub(super) fn give_back(node: &NodeDevices, pods: Vec<Ask<'_>>) -> Vec<i64> {
     let mut taken = node.taken.clone();
-    for (number, (need, count)) in pods.enumerate() {
-        for ask in without_repeats(Ask::of(node, need, count, number).unwrap_or_default()) {
-            for choice in ask.choices.iter() {
-                let has: i64 = choice.groups.iter().map(|at| taken[*at]).sum();
-                let mut left = match choice.count {
-                    DeviceCount::Exact(count) => count,
-                    DeviceCount::All => has,
-                };
-                if has < left || left == 0 {
-                    continue;
-                }
-                for at in &choice.groups {
-                    let back = left.min(taken[*at]);
-                    taken[*at] -= back;
-                    left -= back;
-                }
-                break;
+    for ask in without_repeats(pods) {
+        for choice in ask.choices.iter() {
+            let has: i64 = choice.groups.iter().map(|at| taken[*at]).sum();
+            let mut left = match choice.count {
+                DeviceCount::Exact(count) => count,
+                DeviceCount::All => has,
+            };
+            if has < left || left == 0 {
+                continue;
             }
+            for at in &choice.groups {
+                let back = left.min(taken[*at]);
+                taken[*at] -= back;
+                left -= back;
+            }
+            break;
         }
     }
     taken
