@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use placement_api::api_type::ApiType;
 use placement_api::demand::PodClaim;
-use placement_api::devices::{
-    DeviceClaim, DeviceCount, DeviceSelector, class_of_resource, class_resource,
-};
+use placement_api::devices::{DeviceClaim, DeviceSelector, class_of_resource, class_resource};
 use placement_api::duration::GoDuration;
 use placement_api::kinds::{
     Failover, FailoverMode, ObjectRef, Strategy, TopologyMode, WorkloadPodSet, WorkloadSpec,
@@ -480,22 +478,13 @@ fn read_claim(namespace: &str, claim: &PodClaim, known: Claims<'_>) -> Result<De
     Ok(read)
 }
 
-/// Devices of one pod by class, named as in a ResourceQuota, as far as their number is known beforehand.
+/// Devices of one pod's own by class, named as in a ResourceQuota, as far as their number is known beforehand.
 fn by_class(claims: &[DeviceClaim]) -> ResourceList {
     let mut sum = ResourceList::new();
     let own = claims.iter().filter(|claim| claim.shared.is_none());
-    for request in own.flat_map(|claim| &claim.requests) {
-        // What tolerates taints may have devices that are not counted as capacity, and of a list anything may be had.
-        if let [one] = &request.alternatives[..]
-            && one.tolerations.is_empty()
-        {
-            let count = match one.count {
-                DeviceCount::Exact(count) => count,
-                DeviceCount::All => 1,
-            };
-            let all = sum.entry(class_resource(&one.class)).or_default();
-            *all = all.saturating_add(Quantity::from_units(count));
-        }
+    for (class, count) in own.flat_map(DeviceClaim::by_class) {
+        let all = sum.entry(class_resource(class)).or_default();
+        *all = all.saturating_add(Quantity::from_units(count));
     }
     sum
 }

@@ -143,6 +143,23 @@ impl DeviceClaim {
         })
     }
 
+    /// Devices by class, as far as their number is known beforehand: what tolerates taints may have devices that are not counted as
+    /// capacity, and of a list anything may be had.
+    pub fn by_class(&self) -> impl Iterator<Item = (&str, i64)> {
+        self.requests.iter().filter_map(|request| {
+            let [one] = &request.alternatives[..] else {
+                return None;
+            };
+            let count = match one.count {
+                DeviceCount::Exact(count) => count,
+                DeviceCount::All => 1,
+            };
+            one.tolerations
+                .is_empty()
+                .then_some((one.class.as_str(), count))
+        })
+    }
+
     /// All expressions, for a look at whether they can be evaluated.
     pub fn selectors(&self) -> impl Iterator<Item = &str> {
         let alternatives = self.requests.iter().flat_map(|one| &one.alternatives);

@@ -1,21 +1,31 @@
 //! What every workload uses and wants, on the account of its queue.
 
+use std::borrow::Cow;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use placement_api::devices::PARTS;
+use placement_api::devices::DeviceClaim;
 
-use super::closed::{Closed, alike};
-use super::{Policy, Request, consumed};
-use crate::fleet::{Fleet, Node, TargetState, WorkloadId, is_extended};
-use crate::shares::{
-    Ask, Capacity, ProductCapacity, QueueId, QueueTree, Refusal, Shares, Standing,
-};
+use super::closed::Closed;
+use super::joint::{Age, Joint, Member};
+use super::stock::capacity;
+use super::usage::{self, Joins, Used};
+use super::{PodSetRequest, Policy, Request, consumed};
+use crate::fleet::{Event, Fleet, Node, TargetName, WorkloadId, is_extended};
+use crate::shares::{Ask, QueueId, QueueTree, Refusal, Shares, Standing};
 
 /// The shares of all queues, and what each workload has on them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Accounts {
     pub(super) shares: Shares,
-    entries: BTreeMap<WorkloadId, Entry>,
+    entries: BTreeMap<WorkloadId, Account>,
+    /// What they have together.
+    joint: Joint,
+    /// Claims that others have where a workload cannot go, so that it needs devices of its own for them.
+    apart: BTreeMap<WorkloadId, BTreeSet<String>>,
+    /// What is charged to others now, and who may have a claim together with somebody else; until that is taken.
+    moved: BTreeSet<String>,
+    stirred: BTreeSet<WorkloadId>,
     /// Those who may be evicted, under their queue and all above it, by when their minimum run time ends.
     evictable: BTreeMap<QueueId, BTreeSet<(i64, WorkloadId)>>,
     /// The shape of the fleet that the capacity was counted for.
@@ -26,17 +36,22 @@ pub(super) struct Accounts {
 
 /// One workload on the account of its queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Entry {
+struct Account {
     queue: QueueId,
-    /// What it uses, and whether that may be taken away.
+    age: Age,
+    /// What it uses of its own, and whether that may be taken away.
     uses: Ask,
+    /// What it uses together with others.
+    joins: Joins,
     preemptible: bool,
     /// When its minimum run time ends at the earliest; `None`: it may not be evicted, or uses nothing.
     evictable_ms: Option<i64>,
     /// It gives way: what it uses is not counted any more.
     gone: bool,
-    /// What it wants beside that.
+    /// What it wants of its own beside that.
     waits: Option<Ask>,
+    /// Claims that it will have together with others.
+    lacks: BTreeMap<String, Ask>,
 }
 
 impl Accounts {
@@ -47,13 +62,13 @@ impl Accounts {
         names: impl Fn(&WorkloadId) -> Option<String>,
     ) {
         for entry in self.entries.values() {
-            leave(&mut self.shares, entry);
+            leave(&mut self.shares, &mut self.joint, entry);
         }
         self.shares.set_tree(tree);
         self.evictable.clear();
         for (id, entry) in &mut self.entries {
             entry.queue = self.shares.tree().home(&names(id).unwrap_or_default());
-            enter(&mut self.shares, entry);
+            enter(&mut self.shares, &mut self.joint, entry);
             list(&mut self.evictable, &self.shares, id, entry, true);
         }
     }
@@ -89,46 +104,101 @@ impl Accounts {
         let before = self.entries.get(&request.id);
         let known_ms = before.and_then(|entry| entry.evictable_ms);
         let queue = self.shares.tree().home(&request.queue);
-        let (uses, lost) = used(fleet, request, &mut self.shares);
-        let wants = !request.suspended && request.blocked.is_none() && !hopeless;
-        let rest = missing(request);
-        let waits = (wants && !rest.iter().all(|(_, count)| *count == 0))
-            .then(|| ask(fleet, &self.kinds, request, &rest, &mut self.shares))
-            .map(|waits| waits.plus(&lost))
-            .or_else(|| (!lost.is_empty()).then_some(lost));
-        let evictable_ms = (request.preemptible && !uses.is_empty()).then(|| {
-            // What is not reported as started has not started before it was decided.
-            let ends = request
-                .current
-                .iter()
-                .filter(|part| !part.evicting)
-                .map(|part| match part.started_ms {
-                    Some(started) => started.saturating_add(request.min_runtime_ms),
-                    None => known_ms.unwrap_or(now_ms.saturating_add(request.min_runtime_ms)),
-                });
-            ends.max().unwrap_or(now_ms)
-        });
-        let entry = Entry {
-            queue,
+        let used = usage::used(fleet, &self.kinds, request, &mut self.shares);
+        let Used {
             uses,
+            lost,
+            joins,
+            left,
+        } = used;
+        let wants = !request.suspended && request.blocked.is_none() && !hopeless;
+        let rest = usage::missing(request);
+        let lacks_some = wants && !rest.iter().all(|(_, count)| *count == 0);
+        let waits = lacks_some
+            .then(|| usage::ask(fleet, &self.kinds, request, &rest, &mut self.shares))
+            .map(|waits| waits.plus(&lost))
+            .or_else(|| (!lost.is_empty() || !left.is_empty()).then_some(lost));
+        let mut lacks = left;
+        lacks.retain(|claim, _| !joins.keys().any(|(have, _)| have == claim));
+        if lacks_some {
+            let more = usage::lacks(fleet, &self.kinds, request, &rest, &joins, &mut self.shares);
+            lacks.extend(more);
+        }
+        let evictable_ms =
+            (request.preemptible && !(uses.is_empty() && joins.is_empty())).then(|| {
+                // What is not reported as started has not started before it was decided.
+                let ends = request
+                    .current
+                    .iter()
+                    .filter(|part| !part.evicting)
+                    .map(|part| match part.started_ms {
+                        Some(started) => started.saturating_add(request.min_runtime_ms),
+                        None => known_ms.unwrap_or(now_ms.saturating_add(request.min_runtime_ms)),
+                    });
+                ends.max().unwrap_or(now_ms)
+            });
+        let entry = Account {
+            queue,
+            age: (request.submitted_ms, request.id.clone()),
+            uses,
+            joins,
             preemptible: request.preemptible,
             evictable_ms,
             gone: false,
             waits,
+            lacks,
         };
         if self.entries.get(&request.id) == Some(&entry) {
             return;
         }
-        self.forget(&request.id);
-        enter(&mut self.shares, &entry);
+        self.tell(&request.id, &entry.joins);
+        self.remove(&request.id);
+        enter(&mut self.shares, &mut self.joint, &entry);
         list(&mut self.evictable, &self.shares, &request.id, &entry, true);
         self.entries.insert(request.id.clone(), entry);
     }
 
     /// Forgets a workload.
     pub(super) fn forget(&mut self, id: &WorkloadId) {
+        self.tell(id, &Joins::new());
+        self.remove(id);
+    }
+
+    /// Notes whom it concerns that a workload has other claims together with others than before.
+    fn tell(&mut self, id: &WorkloadId, after: &Joins) {
+        let none = Joins::new();
+        let before = self.entries.get(id).map_or(&none, |entry| &entry.joins);
+        let gone = before.iter().filter(|(key, _)| !after.contains_key(key));
+        let new = after.iter().filter(|(key, _)| !before.contains_key(key));
+        for ((claim, _), joined) in gone.chain(new) {
+            // The next carries it, or is relieved of it.
+            let names = self.shares.resources_of(&joined.ask);
+            self.moved.extend(names.map(str::to_owned));
+            self.stirred.extend(self.joint.waiters(claim).cloned());
+        }
+        self.stirred.remove(id);
+        // Where they may go is to be looked at again.
+        self.apart.retain(|id, _| !self.stirred.contains(id));
+    }
+
+    /// What is charged to others now, since the last time: that may help those whom a limit refuses.
+    pub(super) fn take_opened(&mut self) -> Event {
+        let moved = std::mem::take(&mut self.moved);
+        if moved.is_empty() {
+            return Event::nothing();
+        }
+        Event::freed(moved)
+    }
+
+    /// Who may have a claim together with somebody else now, or not any more, since the last time.
+    pub(super) fn take_stirred(&mut self) -> BTreeSet<WorkloadId> {
+        std::mem::take(&mut self.stirred)
+    }
+
+    fn remove(&mut self, id: &WorkloadId) {
+        self.apart.remove(id);
         if let Some(entry) = self.entries.remove(id) {
-            leave(&mut self.shares, &entry);
+            leave(&mut self.shares, &mut self.joint, &entry);
             list(&mut self.evictable, &self.shares, id, &entry, false);
         }
     }
@@ -136,18 +206,25 @@ impl Accounts {
     /// The queue, its own or one above, whose limit keeps a workload from starting what it lacks.
     pub(super) fn limited_by(&self, id: &WorkloadId) -> Option<QueueId> {
         let (queue, waits) = self.waits(id)?;
-        self.shares.limited_by(queue, waits)
+        self.shares.limited_by(queue, &waits)
     }
 
     /// Whether the queue of a workload that waits is below what it is entitled to.
     pub(super) fn is_below(&self, id: &WorkloadId) -> bool {
         let waits = self.waits(id);
-        waits.is_some_and(|(queue, waits)| self.shares.is_below(queue, waits))
+        waits.is_some_and(|(queue, waits)| self.shares.is_below(queue, &waits))
     }
 
-    fn waits(&self, id: &WorkloadId) -> Option<(QueueId, &Ask)> {
+    /// What a workload would be charged for if it had all that it lacks. A claim that an older one has needs no room.
+    fn waits(&self, id: &WorkloadId) -> Option<(QueueId, Cow<'_, Ask>)> {
         let entry = self.entries.get(id)?;
-        Some((entry.queue, entry.waits.as_ref()?))
+        let waits = entry.waits.as_ref()?;
+        let charged = |claim: &&String| self.is_charged(entry, claim);
+        let mut all = Cow::Borrowed(waits);
+        for claim in entry.lacks.keys().filter(charged) {
+            all = Cow::Owned(all.plus(&entry.lacks[claim]));
+        }
+        Some((entry.queue, all))
     }
 
     /// Everybody in a queue or below it who may be evicted at all, and when their minimum run times end at the earliest, the first first.
@@ -165,7 +242,8 @@ impl Accounts {
     /// How strong a claim what a workload of a queue lacks is; `None`: it may not start, and [`Self::may_start`] says why.
     pub(super) fn claim(&self, queue: QueueId, request: &Request) -> Option<Standing> {
         let none = Ask::default();
-        let asks = self.waits(&request.id).map_or(&none, |(_, asks)| asks);
+        let waits = self.waits(&request.id);
+        let asks = waits.as_ref().map_or(&none, |(_, asks)| asks.as_ref());
         self.shares.claim(queue, asks, request.preemptible)
     }
 
@@ -183,7 +261,8 @@ impl Accounts {
         if !self.shares.limits_devices(queue) {
             return closed;
         }
-        let lacks = missing(request);
+        let lacks = usage::missing(request);
+        let claims = self.carries(request);
         for node in &self.kinds {
             let mut sum = Ask::default();
             for (set, count) in &lacks {
@@ -193,11 +272,90 @@ impl Accounts {
                 let one = self.shares.ask(&set.requests, &devices);
                 sum = sum.plus(&one.times(*count));
             }
+            for (name, set, claim) in &claims {
+                let (kinds, on) = (&self.kinds, Some(node));
+                let one = usage::of_claim(fleet, kinds, set, (name, claim), on, &mut self.shares);
+                sum = sum.plus(&one);
+            }
             if let Some(refusal) = self.shares.beyond_limit(queue, &sum) {
                 closed.close(node, refusal.message);
             }
         }
         closed
+    }
+
+    /// Claims that would be charged to a workload if it had all that it lacks.
+    fn carries<'a>(
+        &self,
+        request: &'a Request,
+    ) -> Vec<(&'a str, &'a PodSetRequest, &'a DeviceClaim)> {
+        let Some(entry) = self.entries.get(&request.id) else {
+            return Vec::new();
+        };
+        let mut found: BTreeMap<&str, (&PodSetRequest, &DeviceClaim)> = BTreeMap::new();
+        for set in &request.pod_sets {
+            for (name, claim) in usage::together(set) {
+                let lacking = entry.lacks.contains_key(name);
+                if lacking && self.is_charged(entry, name) {
+                    found.entry(name).or_insert((set, claim));
+                }
+            }
+        }
+        let one = |(name, (set, claim))| (name, set, claim);
+        found.into_iter().map(one).collect()
+    }
+
+    /// Whether a claim that a workload lacks would be charged to its queue.
+    fn is_charged(&self, entry: &Account, claim: &str) -> bool {
+        let (_, id) = &entry.age;
+        let apart = self
+            .apart
+            .get(id)
+            .is_some_and(|apart| apart.contains(claim));
+        apart || self.joint.would_carry(claim, None, &entry.age, entry.queue)
+    }
+
+    /// Whether a workload lacks claims that it will have together with others.
+    pub(super) fn lacks_claims(&self, request: &Request) -> bool {
+        let entry = self.entries.get(&request.id);
+        entry.is_some_and(|entry| !entry.lacks.is_empty())
+    }
+
+    /// Says where a workload may go. Says whether that changes what it would be charged for.
+    pub(super) fn may_go(&mut self, request: &Request, targets: &[TargetName]) -> bool {
+        let Some(entry) = self.entries.get(&request.id) else {
+            return false;
+        };
+        let alone = |claim: &&String, target: Option<&TargetName>| {
+            let (age, queue) = (&entry.age, entry.queue);
+            self.joint.would_carry(claim, target, age, queue)
+        };
+        let apart = entry.lacks.keys().filter(|claim| {
+            let mut there = targets.iter();
+            !alone(claim, None) && there.any(|target| alone(claim, Some(target)))
+        });
+        let apart: BTreeSet<String> = apart.cloned().collect();
+        let before = if apart.is_empty() {
+            self.apart.remove(&request.id)
+        } else {
+            self.apart.insert(request.id.clone(), apart.clone())
+        };
+        before.unwrap_or_default() != apart
+    }
+
+    /// Where others have claims that a workload lacks: on which nodes of which targets are all of those that are there.
+    pub(super) fn joined(&self, request: &Request) -> BTreeMap<TargetName, BTreeSet<String>> {
+        let lacks = self.entries.get(&request.id).map(|entry| &entry.lacks);
+        let mut all: BTreeMap<TargetName, BTreeSet<String>> = BTreeMap::new();
+        for claim in lacks.into_iter().flat_map(BTreeMap::keys) {
+            for (target, here) in self.joint.places(claim, &request.id) {
+                match all.entry(target) {
+                    Entry::Vacant(entry) => drop(entry.insert(here)),
+                    Entry::Occupied(mut entry) => entry.get_mut().retain(|one| here.contains(one)),
+                }
+            }
+        }
+        all
     }
 
     /// Whether the queue of a workload that waits may be promised a start: it is below its entitlement, or will be when its own work ends.
@@ -220,11 +378,9 @@ impl Accounts {
     }
 
     /// What a workload lacks, as an amount on the account of its queue.
-    pub(super) fn asks(&mut self, request: &Request) -> Ask {
-        match self.entries.get(&request.id) {
-            Some(entry) => entry.waits.clone().unwrap_or_default(),
-            None => Ask::default(),
-        }
+    pub(super) fn asks(&self, request: &Request) -> Ask {
+        let waits = self.waits(&request.id);
+        waits.map_or_else(Ask::default, |(_, asks)| asks.into_owned())
     }
 
     /// Whether there is more than one queue, so that one may owe another something.
@@ -243,9 +399,16 @@ impl Accounts {
         entry.is_some_and(|entry| self.shares.tree().is_within(entry.queue, queue))
     }
 
-    /// What a workload uses.
-    pub(super) fn uses(&self, id: &WorkloadId) -> Option<(QueueId, &Ask)> {
-        self.entries.get(id).map(|entry| (entry.queue, &entry.uses))
+    /// What its queue would not use any more without a workload. Claims that others have too are used all the same.
+    pub(super) fn uses(&self, id: &WorkloadId) -> Option<(QueueId, Cow<'_, Ask>)> {
+        let entry = self.entries.get(id)?;
+        let mut all = Cow::Borrowed(&entry.uses);
+        for (claim, target) in entry.joins.keys() {
+            if let Some(ask) = self.joint.rid_of((claim, target), &entry.age) {
+                all = Cow::Owned(all.plus(ask));
+            }
+        }
+        Some((entry.queue, all))
     }
 
     /// Counts as if a workload were gone, or not.
@@ -253,23 +416,67 @@ impl Accounts {
         let Some(entry) = self.entries.get_mut(id).filter(|entry| entry.gone != gone) else {
             return;
         };
-        if gone {
-            self.shares
-                .refund(entry.queue, &entry.uses, entry.preemptible);
-            self.shares.wait(entry.queue, &entry.uses);
-        } else {
-            self.shares.unwait(entry.queue, &entry.uses);
-            self.shares
-                .charge(entry.queue, &entry.uses, entry.preemptible);
-        }
+        leave(&mut self.shares, &mut self.joint, entry);
         entry.gone = gone;
+        enter(&mut self.shares, &mut self.joint, entry);
     }
 }
 
-fn enter(shares: &mut Shares, entry: &Entry) {
-    shares.charge(entry.queue, &entry.uses, entry.preemptible);
+fn enter(shares: &mut Shares, joint: &mut Joint, entry: &Account) {
+    if entry.gone {
+        shares.wait(entry.queue, &entry.uses);
+    } else {
+        shares.charge(entry.queue, &entry.uses, entry.preemptible);
+        for ((claim, target), joined) in &entry.joins {
+            let mut member = entry.member(&joined.ask);
+            member.nodes.clone_from(&joined.nodes);
+            joint.join(shares, (claim, target), entry.age.clone(), member);
+        }
+    }
     if let Some(waits) = &entry.waits {
         shares.wait(entry.queue, waits);
+    }
+    for (claim, ask) in entry.waits_for() {
+        joint.wait(shares, claim, entry.age.clone(), entry.member(ask));
+    }
+}
+
+fn leave(shares: &mut Shares, joint: &mut Joint, entry: &Account) {
+    if entry.gone {
+        shares.unwait(entry.queue, &entry.uses);
+    } else {
+        shares.refund(entry.queue, &entry.uses, entry.preemptible);
+        for (claim, target) in entry.joins.keys() {
+            joint.leave(shares, (claim, target), &entry.age);
+        }
+    }
+    if let Some(waits) = &entry.waits {
+        shares.unwait(entry.queue, waits);
+    }
+    for claim in entry.waits_for().into_keys() {
+        joint.unwait(shares, claim, &entry.age);
+    }
+}
+
+impl Account {
+    fn member(&self, ask: &Ask) -> Member {
+        Member {
+            queue: self.queue,
+            ask: ask.clone(),
+            preemptible: self.preemptible,
+            nodes: BTreeSet::new(),
+        }
+    }
+
+    /// Claims that it waits for: those that it lacks, and without what it gives up those too.
+    fn waits_for(&self) -> BTreeMap<&str, &Ask> {
+        let given_up = self.joins.iter().filter(|_| self.gone);
+        let given_up = given_up.map(|((claim, _), joined)| (claim.as_str(), &joined.ask));
+        let lacks = self.lacks.iter();
+        lacks
+            .map(|(claim, ask)| (claim.as_str(), ask))
+            .chain(given_up)
+            .collect()
     }
 }
 
@@ -278,7 +485,7 @@ fn list(
     evictable: &mut BTreeMap<QueueId, BTreeSet<(i64, WorkloadId)>>,
     shares: &Shares,
     id: &WorkloadId,
-    entry: &Entry,
+    entry: &Account,
     there: bool,
 ) {
     let Some(at) = entry.evictable_ms else {
@@ -293,144 +500,4 @@ fn list(
             listed.remove(&one);
         }
     }
-}
-
-fn leave(shares: &mut Shares, entry: &Entry) {
-    if entry.gone {
-        shares.unwait(entry.queue, &entry.uses);
-    } else {
-        shares.refund(entry.queue, &entry.uses, entry.preemptible);
-    }
-    if let Some(waits) = &entry.waits {
-        shares.unwait(entry.queue, waits);
-    }
-}
-
-/// Pods by role that it wants and does not have. What is being taken away is not there any more.
-fn missing(request: &Request) -> Vec<(usize, i64)> {
-    let copies = |set: &str| -> i64 {
-        let parts = request.current.iter().filter(|part| !part.evicting);
-        parts.filter_map(|part| part.counts.get(set)).sum()
-    };
-    request
-        .pod_sets
-        .iter()
-        .enumerate()
-        .map(|(index, set)| (index, (set.count - copies(&set.name)).max(0)))
-        .collect()
-}
-
-/// What so many pods ask: on the nodes where it is least. A product is named where the pods can be on that one alone.
-fn ask(
-    fleet: &mut Fleet,
-    kinds: &[Node],
-    request: &Request,
-    pods: &[(usize, i64)],
-    shares: &mut Shares,
-) -> Ask {
-    let mut sum = Ask::default();
-    for (index, count) in pods.iter().filter(|(_, count)| *count > 0) {
-        let set = &request.pod_sets[*index];
-        let need = fleet.device_need(&set.requests, &set.claims);
-        let devices = consumed::anywhere(&set.requests, &set.node_selector, need.as_deref(), kinds);
-        let one = shares.ask(&set.requests, &devices);
-        sum = sum.plus(&one.times(*count));
-    }
-    sum
-}
-
-/// What its parts use, and what those on lost targets would need.
-fn used(fleet: &mut Fleet, request: &Request, shares: &mut Shares) -> (Ask, Ask) {
-    let (mut uses, mut lost) = (Ask::default(), Ask::default());
-    for part in request.current.iter().filter(|part| !part.evicting) {
-        for (name, count) in &part.counts {
-            let Some(set) = request.pod_set(name) else {
-                continue;
-            };
-            let need = fleet.device_need(&set.requests, &set.claims);
-            let mut left = *count;
-            let mut sum = Ask::default();
-            for share in part
-                .nodes
-                .iter()
-                .filter(|share| share.pod_set == *name || share.pod_set.is_empty())
-            {
-                let target = fleet.target(part.target.as_str());
-                let devices = match target.and_then(|target| target.node(&share.name)) {
-                    Some(node) => consumed::on_node(&set.requests, need.as_deref(), node),
-                    None => consumed::by_name(&set.requests, &set.node_selector),
-                };
-                let one = shares.ask(&set.requests, &devices);
-                let pods = share.pods.min(left);
-                sum = sum.plus(&one.times(pods));
-                left -= pods;
-            }
-            let devices = consumed::by_name(&set.requests, &set.node_selector);
-            sum = sum.plus(&shares.ask(&set.requests, &devices).times(left));
-            let target = fleet.target(part.target.as_str());
-            if target.is_some_and(|target| target.state == TargetState::Lost) {
-                lost = lost.plus(&sum);
-            } else {
-                uses = uses.plus(&sum);
-            }
-        }
-    }
-    (uses, lost)
-}
-
-/// All of the Ready targets, and what runs on those that take nothing new. Devices are physical ones. Beside it a node of each kind of
-/// devices.
-fn capacity(fleet: &Fleet, policy: &Policy) -> (Capacity, Vec<Node>) {
-    let mut capacity = Capacity::default();
-    let mut kinds: Vec<Node> = Vec::new();
-    for (_, target) in fleet.targets() {
-        let all = match target.state {
-            TargetState::Ready => true,
-            TargetState::Cordoned | TargetState::Draining => false,
-            TargetState::Pending | TargetState::Lost => continue,
-        };
-        for node in target.nodes() {
-            if node.unusable.is_some() && all {
-                continue;
-            }
-            let there = if all {
-                node.allocatable.clone()
-            } else {
-                node.in_use()
-            };
-            let amounts = fleet.resources().vector(&there);
-            let parts = consumed::of_node(&amounts, node, all);
-            if !parts.is_empty() && !kinds.iter().any(|known| alike(known, node)) {
-                kinds.push(node.clone());
-            }
-            for (device, parts) in &parts {
-                let Some(product) = &device.product else {
-                    continue;
-                };
-                let entry =
-                    capacity
-                        .products
-                        .entry(product.clone())
-                        .or_insert_with(|| ProductCapacity {
-                            resource: device.resource.clone(),
-                            devices: 0,
-                            throughput: policy.throughput_of(product),
-                            memory_mib: node.device_memory_mib(),
-                        });
-                entry.devices += parts / PARTS;
-            }
-            let devices = consumed::summed(&parts).resources;
-            let others = amounts
-                .iter()
-                .filter(|(name, _)| !devices.contains_key(*name));
-            let counted = devices
-                .iter()
-                .map(|(name, parts)| (name.as_str(), parts / PARTS));
-            for (name, amount) in others.chain(counted) {
-                let sum = capacity.resources.get(name) + amount.max(0);
-                capacity.resources.set(name, sum);
-            }
-        }
-    }
-    (capacity, kinds)
 }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use placement_api::reason::Reason;
 
+use super::Request;
 use super::book::Book;
 use super::draft::{self, Draft};
 use super::give_way::{Eviction, Yield};
@@ -14,7 +15,6 @@ use super::needs::Needs;
 use super::orders::Orders;
 use super::promise::{Line, Lines, Promise, Promises, Room, Runner, overrunners};
 use super::stand_in::{self, Place, hand_on, room_of};
-use super::{Request, eligible};
 use crate::fleet::{Amounts, Event, Fleet, NodeName, TargetName, WorkloadId, is_extended};
 use crate::shares::QueueId;
 
@@ -426,7 +426,7 @@ impl Ahead {
         for (other, room) in &others {
             self.stand_in(fleet, *other, room);
         }
-        let tiers = eligible::tiers(fleet, needs.request, around.now_ms);
+        let tiers = needs.tiers(fleet, around.now_ms);
         let mut ids: BTreeSet<WorkloadId> = BTreeSet::new();
         for target in tiers
             .iter()
@@ -492,7 +492,7 @@ impl Ahead {
 
 /// The room on the nodes with the least running work that would hold a head if they were empty.
 fn least_work(fleet: &mut Fleet, around: Around<'_>, needs: &Needs<'_>) -> Option<Room<Place>> {
-    let tiers = eligible::tiers(fleet, needs.request, around.now_ms);
+    let tiers = needs.tiers(fleet, around.now_ms);
     let mut work: BTreeMap<Place, (i128, BTreeSet<WorkloadId>)> = BTreeMap::new();
     for name in tiers.iter().flatten() {
         let Some(target) = fleet.target(name.as_str()) else {

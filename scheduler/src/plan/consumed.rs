@@ -16,7 +16,7 @@ use crate::shares::Devices;
 /// In [`PARTS`] of a device.
 pub(super) type Parts = BTreeMap<Physical, i64>;
 
-/// What one pod takes on a node.
+/// What one pod takes on a node, beside what it has together with others.
 pub(super) fn on_node(
     requests: &ResourceVector,
     need: Option<&DeviceNeed>,
@@ -29,6 +29,28 @@ pub(super) fn on_node(
     summed(&parts)
 }
 
+/// What a claim that pods have together takes on a node.
+pub(super) fn together(need: &DeviceNeed, claim: &str, node: &Node) -> Devices {
+    let there = node.allocatable.devices();
+    summed(&there.map_or_else(Parts::new, |there| there.consumed_together(need, claim)))
+}
+
+/// What it takes at least, before its node is known.
+pub(super) fn together_anywhere(
+    need: &DeviceNeed,
+    claim: &str,
+    selector: &Labels,
+    kinds: &[Node],
+) -> Devices {
+    let there = kinds
+        .iter()
+        .filter(|node| is_selected(selector, node))
+        .map(|node| together(need, claim, node));
+    let all = there.filter(|there| !there.resources.is_empty());
+    all.reduce(|least, there| least.lower(&there))
+        .unwrap_or_default()
+}
+
 /// What one pod takes at least, before its node is known: a product only where it can be on that one alone. `kinds` has a node of each kind of
 /// devices.
 pub(super) fn anywhere(
@@ -37,25 +59,21 @@ pub(super) fn anywhere(
     need: Option<&DeviceNeed>,
     kinds: &[Node],
 ) -> Devices {
-    let selected = |node: &&Node| {
-        let mut labels = selector.iter().filter(|(key, _)| is_said(key));
-        labels.all(|(key, value)| node.label(key) == Some(value.as_str()))
-    };
     let by_name = by_name(requests, selector);
     let found = kinds
         .iter()
-        .filter(selected)
+        .filter(|node| is_selected(selector, node))
         .map(|node| on_node(requests, need, node));
     // A kind that has none of the devices is none of its places.
     let all = found.filter(|there| there.resources.len() >= by_name.resources.len().max(1));
-    let mut least: Option<Devices> = None;
-    for there in all {
-        least = Some(match least {
-            None => there,
-            Some(least) => least.lower(&there),
-        });
-    }
-    least.unwrap_or(by_name)
+    all.reduce(|least, there| least.lower(&there))
+        .unwrap_or(by_name)
+}
+
+/// Whether pods with this selector may be on nodes with such devices.
+fn is_selected(selector: &Labels, node: &Node) -> bool {
+    let mut labels = selector.iter().filter(|(key, _)| is_said(key));
+    labels.all(|(key, value)| node.label(key) == Some(value.as_str()))
 }
 
 /// What one pod takes by what it says itself: a product where its selector names that.

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use placement_api::kinds::Strategy;
 use placement_api::reason::Reason;
 
+use super::Request;
 use super::book::Book;
 use super::draft;
 use super::give_way::{Claim, Eviction, Price, Region, Yield, price, protected_until, regions};
@@ -22,7 +23,6 @@ use super::kept::Kept;
 use super::needs::Needs;
 use super::promise::Room;
 use super::stand_in::{self, Place, hand_on, room_of};
-use super::{Request, eligible};
 use crate::fleet::{Fleet, TargetName, TargetState, WorkloadId};
 
 const HOUR_MS: i64 = 3_600_000;
@@ -97,7 +97,7 @@ impl Defrag {
         if matches!(moves, Moves::Budget(0)) || !needs.named || needs.divides() {
             return Err(None);
         }
-        let tiers = eligible::tiers(fleet, needs.request, claim.now_ms);
+        let tiers = needs.tiers(fleet, claim.now_ms);
         let targets: Vec<TargetName> = tiers.into_iter().flatten().collect();
         if !in_pieces(fleet, needs, &targets) {
             return Err(None);

@@ -9,7 +9,7 @@ use super::gang::{Added, Within, levels};
 use super::moves::{Exit, Standing, Way, standing};
 use super::needs::Needs;
 use super::tree::Level;
-use super::{Current, Leaving, Request, Step, eligible, strategies};
+use super::{Current, Leaving, Request, Step, strategies};
 use crate::fleet::{Fleet, TargetName, TargetState};
 use crate::shares::Refusal;
 
@@ -191,7 +191,7 @@ fn open_tiers(fleet: &Fleet, needs: &Needs<'_>, now_ms: i64) -> Vec<Vec<TargetNa
         .filter(|part| part.evicting)
         .map(|part| &part.target)
         .collect();
-    let mut tiers = eligible::tiers(fleet, needs.request, now_ms);
+    let mut tiers = needs.tiers(fleet, now_ms);
     for tier in &mut tiers {
         tier.retain(|name| !going.contains(name));
     }

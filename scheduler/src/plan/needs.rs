@@ -1,6 +1,6 @@
 //! A request made ready for counting: demands by number, tolerations merged, and whether nodes are named.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use placement_api::kinds::{NodeShare, Packing, Strategy};
@@ -8,7 +8,7 @@ use placement_api::toleration::{BLOCKING, Taint, TaintEffect, Toleration, tolera
 
 use super::closed::Closed;
 use super::history::WORST;
-use super::{PodSetRequest, Request};
+use super::{PodSetRequest, Request, eligible};
 use crate::fleet::{Amounts, CPU_TIME, Demand, Fleet, HOSTNAME, Node, Target, TargetName};
 
 /// Most copies that are counted on one node: pods that ask nothing fit any number of times.
@@ -27,6 +27,8 @@ pub(super) struct Needs<'a> {
     pub(super) weight_keys: BTreeMap<TargetName, String>,
     /// Other workloads of its queue by target, where its Placement weighs them.
     pub(super) neighbours: BTreeMap<TargetName, i64>,
+    /// Where others have claims that it names: on which nodes of which targets all of those are that are there.
+    joined: BTreeMap<TargetName, BTreeSet<String>>,
 }
 
 pub(super) struct SetNeed<'a> {
@@ -39,6 +41,8 @@ pub(super) struct SetNeed<'a> {
     pub(super) main: usize,
     tolerations: Vec<Toleration>,
     closed: Arc<Closed>,
+    /// Its pods go to these nodes only, where devices are that they have together with others.
+    beside: Option<Arc<BTreeSet<String>>>,
 }
 
 impl<'a> Needs<'a> {
@@ -68,6 +72,7 @@ impl<'a> Needs<'a> {
             packing: request.packing.unwrap_or(default),
             weight_keys: weight_keys(fleet, request),
             neighbours: BTreeMap::new(),
+            joined: BTreeMap::new(),
             sets,
         }
     }
@@ -77,6 +82,62 @@ impl<'a> Needs<'a> {
         let closed = Arc::new(closed);
         for set in &mut self.sets {
             set.closed = Arc::clone(&closed);
+        }
+    }
+
+    /// Puts what is new where others have the claims that it names (`joined`), if it may be there: a claim has its devices on one node.
+    pub(super) fn join(
+        &mut self,
+        fleet: &Fleet,
+        joined: BTreeMap<TargetName, BTreeSet<String>>,
+        now_ms: i64,
+    ) {
+        if joined.is_empty() || self.request.strategy == Strategy::Duplicate {
+            return;
+        }
+        let open: BTreeSet<TargetName> = eligible::tiers(fleet, self.request, now_ms)
+            .into_iter()
+            .flatten()
+            .collect();
+        let nodes: BTreeSet<String> = joined
+            .iter()
+            .filter(|(target, _)| open.contains(*target))
+            .flat_map(|(_, nodes)| nodes.iter().cloned())
+            .collect();
+        if !nodes.is_empty() {
+            let nodes = Arc::new(nodes);
+            for set in &mut self.sets {
+                set.beside = Some(Arc::clone(&nodes));
+            }
+        }
+        self.joined = joined;
+    }
+
+    /// Targets that may take it, in tiers.
+    pub(super) fn tiers(&self, fleet: &Fleet, now_ms: i64) -> Vec<Vec<TargetName>> {
+        let mut tiers = eligible::tiers(fleet, self.request, now_ms);
+        for tier in &mut tiers {
+            tier.retain(|name| self.apart(name).is_none());
+        }
+        tiers
+    }
+
+    /// Why it is not on a target because of claims that others have.
+    pub(super) fn apart(&self, target: &TargetName) -> Option<String> {
+        let there = self.joined.get(target);
+        let joins = self.sets.iter().any(|set| set.beside.is_some());
+        match there {
+            Some(nodes) if nodes.is_empty() => Some(
+                "the devices that it would have together with others are on several nodes"
+                    .to_owned(),
+            ),
+            None if joins => {
+                let known = self.joined.iter().find(|(_, nodes)| !nodes.is_empty());
+                known.map(|(other, _)| {
+                    format!("the devices that it has together with others are on {other}")
+                })
+            }
+            _ => None,
         }
     }
 
@@ -142,6 +203,7 @@ impl<'a> SetNeed<'a> {
                 .cloned()
                 .collect(),
             closed: Arc::default(),
+            beside: None,
         }
     }
 
@@ -224,7 +286,10 @@ impl<'a> SetNeed<'a> {
 
     /// Whether new pods may be put on this node by their selector and affinity and by the limits of their queue.
     pub(super) fn may_use(&self, node: &Node) -> bool {
-        self.selects(node) && self.closed_by(node).is_none()
+        let beside = |nodes: &Arc<BTreeSet<String>>| nodes.contains(node.name().as_str());
+        self.selects(node)
+            && self.closed_by(node).is_none()
+            && self.beside.as_ref().is_none_or(beside)
     }
 
     /// Whether no limit keeps new pods away from any node.

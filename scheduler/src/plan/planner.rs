@@ -135,10 +135,11 @@ impl Planner {
             self.plan_one(&mut cycle, request, refusal);
         }
         let Cycle {
-            report,
+            mut report,
             mut decisions,
             ..
         } = cycle;
+        report.freed.merge(self.recharged());
         let mut answers: Vec<Decision> = requests
             .iter()
             .filter_map(|request| decisions.remove(&request.id))
@@ -209,9 +210,10 @@ impl Planner {
 
     /// Forgets a workload that is gone, is going, or has finished. Returns what may help others by that, beside what it held.
     pub fn forget(&mut self, id: &WorkloadId) -> Event {
-        let event = self.waiting.forget(id);
+        let mut event = self.waiting.forget(id);
         self.book.forget(id);
         self.accounts.forget(id);
+        event.merge(self.recharged());
         self.orders.forget(id);
         self.ahead.forget(id);
         self.kept.forget(id);
@@ -222,7 +224,7 @@ impl Planner {
         &mut self,
         cycle: &mut Cycle<'_>,
         request: &Request,
-        refusal: Option<Refusal>,
+        mut refusal: Option<Refusal>,
     ) {
         if cycle.decisions.contains_key(&request.id) {
             // It has just given way to somebody.
@@ -234,6 +236,13 @@ impl Planner {
         let mut needs = Needs::new(cycle.fleet, request);
         if request.scoring.names(Dimension::BlastRadius) {
             needs.neighbours = self.book.neighbours(request);
+        }
+        if self.accounts.lacks_claims(request) {
+            needs.join(cycle.fleet, self.accounts.joined(request), now_ms);
+            let targets = needs.tiers(cycle.fleet, now_ms).concat();
+            if self.accounts.may_go(request, &targets) {
+                refusal = self.accounts.may_start(request).err();
+            }
         }
         if refusal.is_none() {
             // Else others of its queue may give way, and then nothing is closed.
@@ -481,6 +490,15 @@ impl Planner {
             self.occupancy.learn(&needs);
         }
         needs
+    }
+
+    /// What may help others because claims that several have together are charged to somebody else now, or may be joined.
+    fn recharged(&mut self) -> Event {
+        let mut event = self.accounts.take_opened();
+        for id in self.accounts.take_stirred() {
+            event.merge(self.waiting.lacked_by(&id));
+        }
+        event
     }
 
     /// The orders of the queues, and everybody in them.

@@ -144,6 +144,14 @@ impl Waiting {
         opened
     }
 
+    /// What helps those in the line of a workload.
+    pub(super) fn lacked_by(&self, id: &WorkloadId) -> Event {
+        match self.places.get(id) {
+            Some((line, _)) => Event::freed(self.lines[*line].lacks.clone()),
+            None => Event::nothing(),
+        }
+    }
+
     fn leave(&mut self, id: &WorkloadId) {
         let Some((number, seat)) = self.places.remove(id) else {
             return;
@@ -355,7 +363,14 @@ impl Request {
             && self.avoid.is_empty()
             && self.blocked.is_none()
             && !self.suspended
+            && !self.names_claims()
             && !self.topology.as_ref().is_some_and(relaxes)
+    }
+
+    /// Whether its pods name claims: what these cost it depends on who has them.
+    fn names_claims(&self) -> bool {
+        let mut claims = self.pod_sets.iter().flat_map(|set| &set.claims);
+        claims.any(|claim| claim.shared.is_some())
     }
 
     /// What it asks, without names and times; `sized`: nor how long it runs.

@@ -70,8 +70,12 @@ pub(super) fn verdict(
     now_ms: i64,
 ) -> Verdict {
     let obstacle = eligible::obstacle(fleet, needs.request, name, target, now_ms);
+    let elsewhere = needs
+        .apart(name)
+        .map(|message| (Reason::InsufficientCapacity, message));
     let short = match &obstacle {
         Some((Reason::NoLocation, _)) => None,
+        _ if elsewhere.is_some() => None,
         _ => shortfall(fleet, needs, (target, kept), draft),
     };
     let mut lacks = BTreeSet::new();
@@ -80,6 +84,7 @@ pub(super) fn verdict(
     }
     let found = obstacle
         .into_iter()
+        .chain(elsewhere)
         .chain(short.map(|short| (short.reason, short.message)))
         .max_by_key(|(reason, _)| *reason);
     let said = found.map(|(reason, message)| TargetVerdict {

@@ -297,6 +297,11 @@ fn explain(
         // Whatever of it is given back may be its queue's.
         let asked = needs.sets.iter().flat_map(|need| need.set.requests.iter());
         lacks.extend(asked.map(|(name, _)| name.to_owned()));
+        let claimed = needs
+            .sets
+            .iter()
+            .flat_map(|need| super::devices::resources(fleet, need));
+        lacks.extend(claimed.map(|number| fleet.resources().name(number).to_owned()));
     }
     // What should leave and has no refuge is named with the reason why; what runs stays.
     for one in draft

@@ -67,10 +67,23 @@ impl NodeDevices {
     /// What one pod with this need takes here, in `PARTS` of a device: of each request the first alternative that the node has, in the
     /// largest devices that meet it: which ones the member's scheduler takes is not known, and a limit has to hold. A claim that several pods have together is nobody's own.
     pub(crate) fn consumed(&self, need: &DeviceNeed) -> BTreeMap<Physical, i64> {
+        self.consumed_by(need, None)
+    }
+
+    /// The same of what all pods that name a claim have together.
+    pub(crate) fn consumed_together(
+        &self,
+        need: &DeviceNeed,
+        claim: &str,
+    ) -> BTreeMap<Physical, i64> {
+        self.consumed_by(need, Some(claim))
+    }
+
+    fn consumed_by(&self, need: &DeviceNeed, shared: Option<&str>) -> BTreeMap<Physical, i64> {
         let mut found: BTreeMap<Physical, i64> = BTreeMap::new();
         let here = need.claims.iter().filter(|claim| {
             let backed = |name: &String| self.backs(name);
-            claim.shared.is_none() && claim.backs.as_ref().is_none_or(backed)
+            claim.shared.as_deref() == shared && claim.backs.as_ref().is_none_or(backed)
         });
         for request in here.flat_map(|claim| &claim.requests) {
             let Some(all) = choices(self, request) else {

@@ -23,7 +23,7 @@ use super::book::Book;
 use super::draft::Draft;
 use super::needs::Needs;
 use super::orders::Orders;
-use super::{Change, Decision, Explanation, Leaving, Outcome, Part, Step, eligible, tree, words};
+use super::{Change, Decision, Explanation, Leaving, Outcome, Part, Step, tree, words};
 use crate::fleet::{Fleet, Share, TargetName, WorkloadId};
 
 pub(super) use search::Region;
@@ -86,7 +86,7 @@ pub(super) fn find(
     if !inside && !below {
         return Err(None);
     }
-    let tiers = eligible::tiers(fleet, needs.request, claim.now_ms);
+    let tiers = needs.tiers(fleet, claim.now_ms);
     let targets: Vec<TargetName> = tiers.into_iter().flatten().collect();
     let (candidates, later) =
         victims::candidates(fleet, book, orders, accounts, claim, (&targets, below));

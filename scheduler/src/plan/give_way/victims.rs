@@ -254,9 +254,9 @@ pub(super) fn may_go(accounts: &mut Accounts, candidate: &Candidate, claimant: &
     let parent = shares.tree().meet(mine, other).parent;
     // One gang may reach across the line, for a claim within a guarantee.
     above
-        && (!shares.falls_below(other, parent, uses, false)
+        && (!shares.falls_below(other, parent, &uses, false)
             || shares.standing(mine, &asks) == Standing::Guaranteed
-                && !shares.is_at_guarantee(other, parent, uses))
+                && !shares.is_at_guarantee(other, parent, &uses))
 }
 
 /// Pods beyond those that it needs to run.

@@ -14,6 +14,7 @@ mod properties;
 mod situations;
 mod swap;
 mod time;
+mod together;
 mod tree;
 mod wake;
 mod world;
