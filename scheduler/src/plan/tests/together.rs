@@ -457,7 +457,9 @@ fn accounts_stay_right_when_queues_change() {
     let mut world = two();
     world.submit(job("first", "a", 30, 1, &[("c", 2)]));
     world.submit(job("second", "b", 20, 0, &[("c", 2)]));
-    world.submit(job("waits", "b", 20, 4, &[("d", 1)]));
+    world.submit(job("own", "b", 20, 3, &[]));
+    world.submit(job("waits", "b", 20, 2, &[("d", 2)]));
+    assert_eq!(world.reason("waits"), Some(Reason::QueueLimit));
     let mut specs = vec![QueueSpec {
         name: "c".to_owned(),
         // A resource that nobody has named before.
@@ -472,7 +474,7 @@ fn accounts_stay_right_when_queues_change() {
     world.planner.set_queues(QueueTree::new(specs).0);
     world.check();
     world.end("first");
-    assert_eq!((world.used("a"), world.used("b")), (0, 2));
+    assert_eq!((world.used("a"), world.used("b")), (0, 9));
     world.check();
 }
 
