@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use placement_api::devices::DeviceClaim;
 
 use super::closed::Closed;
+use super::idle::Idle;
 use super::joint::{Age, Joint, Member};
+use super::kept::is_stoppable;
 use super::stock::capacity;
 use super::usage::{self, Joins, Used};
 use super::{PodSetRequest, Policy, Request, consumed};
@@ -21,6 +23,8 @@ pub(super) struct Accounts {
     entries: BTreeMap<WorkloadId, Account>,
     /// What they have together.
     joint: Joint,
+    /// Their spare nodes.
+    pub(super) idle: Idle,
     /// Claims that others have where a workload cannot go, so that it needs devices of its own for them.
     apart: BTreeMap<WorkloadId, BTreeSet<String>>,
     /// What is charged to others now, and who may have a claim together with somebody else; until that is taken.
@@ -39,6 +43,9 @@ pub(super) struct Accounts {
 struct Account {
     queue: QueueId,
     age: Age,
+    priority: i32,
+    /// It may use spare nodes until they are needed.
+    stoppable: bool,
     /// What it uses of its own, and whether that may be taken away.
     uses: Ask,
     /// What it uses together with others.
@@ -64,7 +71,9 @@ impl Accounts {
         for entry in self.entries.values() {
             leave(&mut self.shares, &mut self.joint, entry);
         }
+        self.idle.count_all(&mut self.shares, false);
         self.shares.set_tree(tree);
+        self.idle.count_all(&mut self.shares, true);
         self.evictable.clear();
         for (id, entry) in &mut self.entries {
             entry.queue = self.shares.tree().home(&names(id).unwrap_or_default());
@@ -140,6 +149,8 @@ impl Accounts {
         let entry = Account {
             queue,
             age: (request.submitted_ms, request.id.clone()),
+            priority: request.priority,
+            stoppable: is_stoppable(request),
             uses,
             joins,
             preemptible: request.preemptible,
@@ -162,6 +173,7 @@ impl Accounts {
     pub(super) fn forget(&mut self, id: &WorkloadId) {
         self.tell(id, &Joins::new());
         self.remove(id);
+        self.drop_spares(id);
     }
 
     /// Notes whom it concerns that a workload has other claims together with others than before.
@@ -206,7 +218,11 @@ impl Accounts {
     /// The queue, its own or one above, whose limit keeps a workload from starting what it lacks.
     pub(super) fn limited_by(&self, id: &WorkloadId) -> Option<QueueId> {
         let (queue, waits) = self.waits(id)?;
-        self.shares.limited_by(queue, &waits)
+        let broken = self.shares.limited_by(queue, &waits)?;
+        match self.without_spares(id, &waits) {
+            Some(left) => self.shares.limited_by(queue, &left),
+            None => Some(broken),
+        }
     }
 
     /// Whether the queue of a workload that waits is below what it is entitled to.
@@ -244,14 +260,27 @@ impl Accounts {
         let none = Ask::default();
         let waits = self.waits(&request.id);
         let asks = waits.as_ref().map_or(&none, |(_, asks)| asks.as_ref());
-        self.shares.claim(queue, asks, request.preemptible)
+        let claim = |asks: &Ask| self.shares.claim(queue, asks, request.preemptible);
+        claim(asks).or_else(|| claim(&self.without_spares(&request.id, asks)?))
     }
 
     /// Whether what a workload lacks may start, and how strong the claim is.
-    pub(super) fn may_start(&mut self, request: &Request) -> Result<Standing, Refusal> {
+    pub(super) fn may_start(&self, request: &Request) -> Result<Standing, Refusal> {
         let ask = self.asks(request);
         let queue = self.shares.tree().home(&request.queue);
-        self.shares.may_start(queue, &ask, request.preemptible)
+        let may = |ask: &Ask| self.shares.may_start(queue, ask, request.preemptible);
+        may(&ask).or_else(|refusal| match self.without_spares(&request.id, &ask) {
+            Some(left) => may(&left).map_err(|_| refusal),
+            None => Err(refusal),
+        })
+    }
+
+    /// What a workload asks beyond what spares of its queue yield to it; `None`: they yield nothing.
+    fn without_spares(&self, id: &WorkloadId, asks: &Ask) -> Option<Ask> {
+        let entry = self.entries.get(id)?;
+        let place = (entry.queue, entry.priority);
+        let yielded = self.idle.yields(id, place, entry.stoppable)?;
+        Some(asks.less(&yielded))
     }
 
     /// Nodes on which what a workload lacks would break a limit of its queue.
@@ -277,7 +306,9 @@ impl Accounts {
                 let one = usage::of_claim(fleet, kinds, set, (name, claim), on, &mut self.shares);
                 sum = sum.plus(&one);
             }
-            if let Some(refusal) = self.shares.beyond_limit(queue, &sum) {
+            let left = self.without_spares(&request.id, &sum);
+            let open = left.is_some_and(|left| self.shares.limited_by(queue, &left).is_none());
+            if let Some(refusal) = self.shares.beyond_limit(queue, &sum).filter(|_| !open) {
                 closed.close(node, refusal.message);
             }
         }
@@ -408,6 +439,9 @@ impl Accounts {
                 all = Cow::Owned(all.plus(ask));
             }
         }
+        if let Some(idle) = self.idle.of(id) {
+            all = Cow::Owned(all.plus(idle));
+        }
         Some((entry.queue, all))
     }
 
@@ -419,6 +453,7 @@ impl Accounts {
         leave(&mut self.shares, &mut self.joint, entry);
         entry.gone = gone;
         enter(&mut self.shares, &mut self.joint, entry);
+        self.idle.pretend(&mut self.shares, id, gone);
     }
 }
 

@@ -296,7 +296,7 @@ fn places(
     let mut found = BTreeMap::new();
     for request in &requests {
         kept.open(fleet);
-        kept.close(fleet, request, false);
+        kept.close(fleet, request, &BTreeSet::new());
         let needs = Needs::new(fleet, request);
         let draft = draft::draft(fleet, &needs, false, claim.now_ms);
         if draft.missing.is_some() || draft.added.is_empty() {
@@ -310,7 +310,7 @@ fn places(
         fleet.release(&name, &target);
     }
     kept.open(fleet);
-    kept.close(fleet, claim.needs.request, claim.sure);
+    kept.close(fleet, claim.needs.request, claim.yielding);
     (found.len() == ids.len()).then_some(found)
 }
 

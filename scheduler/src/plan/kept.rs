@@ -3,19 +3,26 @@
 //!
 //! Spare nodes need not idle: what may be stopped at any time (preemptible, no minimum run time, no higher priority) may use them, and is
 //! evicted the moment that the gang loses a node. Spares are a wish: a gang prefers a domain that has them and never waits for them; and they
-//! yield to whoever could take more than spares from the gang: higher priority in its queue, and claims within a guarantee.
+//! yield to whoever could take more than spares from the gang: higher priority in its queue, claims within a guarantee, and who takes back what
+//! the gang's queue has borrowed.
+//!
+//! They are charged to the gang's queue, without what guests use of them: that is on the guests' account. What its limit has no room for
+//! is not kept.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use placement_api::reason::Reason;
 
+use super::accounts::Accounts;
 use super::book::Book;
+use super::closed::alike;
 use super::draft::Draft;
 use super::needs::Needs;
 use super::promise::Room;
 use super::stand_in::{self, Place, hand_on};
 use super::{Current, Decision, Request, swap};
-use crate::fleet::{Amounts, Event, Fleet, Target, TargetName, TargetState, WorkloadId};
+use crate::fleet::{Amounts, Event, Fleet, Node, Target, TargetName, TargetState, WorkloadId};
+use crate::shares::Ask;
 
 /// What is kept for whom.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +31,8 @@ pub(super) struct Kept {
     wanting: BTreeSet<WorkloadId>,
     spares: BTreeMap<WorkloadId, Spares>,
     moved: BTreeMap<WorkloadId, Moved>,
+    /// Gangs whose queues have no room for more spares.
+    limited: BTreeSet<WorkloadId>,
     /// Stand-ins that are in the fleet now.
     stand_ins: Vec<(WorkloadId, TargetName)>,
 }
@@ -38,9 +47,9 @@ struct Spares {
 
 impl Spares {
     /// Whether a workload may start there: as a guest, or because it may take more than spares from the gang.
-    fn lets(&self, request: &Request, sure: bool) -> bool {
+    fn lets(&self, request: &Request, yielding: &BTreeSet<String>) -> bool {
         let above = request.queue == self.queue && request.priority > self.priority;
-        sure || above || may_use(request, self.priority)
+        yielding.contains(&self.queue) || above || may_use(request, self.priority)
     }
 }
 
@@ -66,6 +75,7 @@ impl Kept {
         self.wanting.remove(id);
         self.spares.remove(id);
         self.moved.remove(id);
+        self.limited.remove(id);
     }
 
     /// Keeps a place for one that moves there, until then at most.
@@ -79,7 +89,13 @@ impl Kept {
     }
 
     /// Renews all spares and gives up what nobody came for. Returns what is closed no more.
-    pub(super) fn renew_all(&mut self, fleet: &mut Fleet, book: &Book, now_ms: i64) -> Event {
+    pub(super) fn renew_all(
+        &mut self,
+        fleet: &mut Fleet,
+        accounts: &mut Accounts,
+        book: &Book,
+        now_ms: i64,
+    ) -> Event {
         let mut event = Event::nothing();
         let late = |moved: &Moved| moved.until_ms <= now_ms;
         for moved in self.moved.values().filter(|moved| late(moved)) {
@@ -93,13 +109,20 @@ impl Kept {
             .cloned()
             .collect();
         for id in &ids {
-            event.merge(self.renew(fleet, book, id));
+            event.merge(self.renew(fleet, accounts, book, id));
         }
         event
     }
 
-    /// A decision is made: renews the spares of that workload, and of those on whose spare nodes it has put something.
-    pub(super) fn settle(&mut self, fleet: &mut Fleet, book: &Book, decision: &Decision) -> Event {
+    /// A decision is made: renews the spares of that workload, of those on whose spare nodes it has put something, and of those whose queues
+    /// have more now than their limit with them.
+    pub(super) fn settle(
+        &mut self,
+        fleet: &mut Fleet,
+        accounts: &mut Accounts,
+        book: &Book,
+        decision: &Decision,
+    ) -> Event {
         let takes = |room: &Room<Place>| {
             let mut nodes = decision.parts.iter().flat_map(|part| {
                 let names = part.nodes.iter().map(|node| node.name.as_str());
@@ -113,23 +136,32 @@ impl Kept {
         let spares = self.spares.iter().filter(|(_, spares)| takes(&spares.room));
         let mut ids: BTreeSet<WorkloadId> = spares.map(|(id, _)| id.clone()).collect();
         ids.insert(decision.id.clone());
+        ids.extend(accounts.spares_over_limit().cloned());
         let mut event = Event::nothing();
         for id in &ids {
-            event.merge(self.renew(fleet, book, id));
+            event.merge(self.renew(fleet, accounts, book, id));
         }
         event
     }
 
     /// Brings the spares of a gang in line with what it wants and where it is: those that still serve stay. Returns what is closed no more.
-    pub(super) fn renew(&mut self, fleet: &mut Fleet, book: &Book, id: &WorkloadId) -> Event {
+    pub(super) fn renew(
+        &mut self,
+        fleet: &mut Fleet,
+        accounts: &mut Accounts,
+        book: &Book,
+        id: &WorkloadId,
+    ) -> Event {
         if !self.wanting.contains(id) && !self.spares.contains_key(id) {
             return Event::nothing();
         }
         let before = self.spares.remove(id).map(|spares| spares.room);
         let before = before.unwrap_or_default();
+        accounts.drop_spares(id);
+        self.limited.remove(id);
         let booked = book.get(id).filter(|_| self.wanting.contains(id));
         let room = booked.map_or_else(Room::new, |booked| {
-            self.chosen(fleet, book, &booked.request, &before)
+            self.chosen(fleet, accounts, book, &booked.request, &before)
         });
         let mut gone = before;
         gone.retain(|place, _| !room.contains_key(place));
@@ -155,11 +187,14 @@ impl Kept {
             .flat_map(Room::keys)
             .map(|(_, node)| node.as_str())
             .collect();
-        let said = match nodes[..] {
+        let mut said = match nodes[..] {
             [] => "no spare node".to_owned(),
             [one] => format!("spare node {one}"),
             _ => format!("spare nodes {}", nodes.join(", ")),
         };
+        if self.limited.contains(&decision.id) {
+            said.push_str(", its queue has no room for more");
+        }
         let verdicts = decision.explanation.verdicts.iter_mut();
         for verdict in verdicts.filter(|one| one.reason == Reason::Placed) {
             verdict.message = format!("{}; {said}", verdict.message);
@@ -171,13 +206,38 @@ impl Kept {
         self.spares.is_empty() && self.moved.is_empty()
     }
 
-    /// Closes to a workload what is kept for others. `sure`: a claim within a guarantee, to which spares yield as promises do. Says whether
-    /// anything is closed.
-    pub(super) fn close(&mut self, fleet: &mut Fleet, request: &Request, sure: bool) -> bool {
+    /// Queues whose gangs have spares.
+    pub(super) fn queues(&self) -> BTreeSet<&str> {
+        let queues = self.spares.values();
+        queues.map(|spares| spares.queue.as_str()).collect()
+    }
+
+    /// Spare nodes of its queue that a workload may use until they are needed.
+    pub(super) fn open_to(&self, request: &Request) -> BTreeMap<TargetName, BTreeSet<String>> {
+        let mut places: BTreeMap<TargetName, BTreeSet<String>> = BTreeMap::new();
+        let spares = self
+            .spares
+            .values()
+            .filter(|spares| spares.queue == request.queue && may_use(request, spares.priority));
+        for (target, node) in spares.flat_map(|spares| spares.room.keys()) {
+            let nodes = places.entry(target.clone()).or_default();
+            nodes.insert(node.to_string());
+        }
+        places
+    }
+
+    /// Closes to a workload what is kept for others. `yielding`: queues whose spares yield to it as promises do: to a claim within a guarantee,
+    /// and to who takes back what they have borrowed. Says whether anything is closed.
+    pub(super) fn close(
+        &mut self,
+        fleet: &mut Fleet,
+        request: &Request,
+        yielding: &BTreeSet<String>,
+    ) -> bool {
         let spares = self
             .spares
             .iter()
-            .filter(|(_, spares)| !spares.lets(request, sure));
+            .filter(|(_, spares)| !spares.lets(request, yielding));
         let spares = spares.map(|(id, spares)| (id, &spares.room));
         let moved = self.moved.iter().map(|(id, moved)| (id, &moved.room));
         for (id, room) in spares.chain(moved).filter(|(id, _)| **id != request.id) {
@@ -234,24 +294,25 @@ impl Kept {
         guests.into_iter().collect()
     }
 
-    /// The spare nodes that a gang should have: of those before what still serves, then the nearest.
+    /// The spare nodes that a gang should have: of those before what still serves, then the nearest; as many as its queue has room for. They
+    /// are charged.
     fn chosen(
-        &self,
+        &mut self,
         fleet: &mut Fleet,
+        accounts: &mut Accounts,
         book: &Book,
         request: &Request,
         before: &Room<Place>,
     ) -> Room<Place> {
-        let mut room = Room::new();
         let needs = Needs::new(fleet, request);
         let Some(part) = seat(fleet, request) else {
-            return room;
+            return Room::new();
         };
         let Some(share) = largest(&needs, part) else {
-            return room;
+            return Room::new();
         };
         let Some(target) = fleet.target(part.target.as_str()) else {
-            return room;
+            return Room::new();
         };
         let own: BTreeSet<usize> = part
             .nodes
@@ -267,46 +328,115 @@ impl Kept {
             .chain(self.moved.values().map(|moved| &moved.room))
             .flat_map(Room::keys)
             .collect();
-        let serves = |node: usize| {
+        let serves = |target: &Target, node: usize| {
             let there = &target.node_list()[node];
             let place = (part.target.clone(), there.name().clone());
             !own.contains(&node)
                 && !others.contains(&place)
-                && share.fits(&needs, target, node, guests.get(&node))
+                && share.fits(
+                    &needs,
+                    target,
+                    node,
+                    guests.get(&node).map(|one| &one.amounts),
+                )
         };
         let rings = swap::rings(fleet, &needs, target, part, &pinned);
         let Some(widest) = rings.last() else {
-            return room;
+            return Room::new();
         };
         let inside = super::gang::nodes_within(target, widest);
-        let wanted = usize::try_from(request.spares).unwrap_or(0);
-        for (name, node) in before.keys().filter(|(name, _)| *name == part.target) {
-            let position = target.position(node.as_str());
-            let stays = position.is_some_and(|node| inside.contains(&node) && serves(node));
-            if room.len() < wanted && stays {
-                room.insert((name.clone(), node.clone()), share.amounts.clone());
-            }
-        }
+        let stays = before.keys().filter(|(name, _)| *name == part.target);
+        let stays = stays.filter_map(|(_, node)| target.position(node.as_str()));
+        let stays: Vec<usize> = stays
+            .filter(|node| inside.contains(node) && serves(target, *node))
+            .collect();
+        let mut chosen = Chosen {
+            name: &part.target,
+            wanted: usize::try_from(request.spares).unwrap_or(0),
+            share: &share,
+            room: Room::new(),
+            ask: Ask::default(),
+            refused: Vec::new(),
+        };
+        chosen.add(fleet, accounts, (book, request), stays, &guests);
         for ring in &rings {
-            if room.len() >= wanted {
+            let Some(target) = fleet.target(part.target.as_str()) else {
+                break;
+            };
+            if chosen.room.len() >= chosen.wanted {
                 break;
             }
             let mut nodes = super::gang::nodes_within(target, ring);
-            nodes.retain(|node| serves(*node));
+            nodes.retain(|node| serves(target, *node));
             let main = needs.sets.get(needs.leading()).map_or(0, |need| need.main);
             // Idle nodes first, of these the tightest.
             nodes.sort_by_key(|node| {
                 let free = target.node_list()[*node].free.get(main);
                 (guests.contains_key(node), free, *node)
             });
-            for node in nodes {
-                let place = (part.target.clone(), target.node_list()[node].name().clone());
-                if room.len() < wanted {
-                    room.entry(place).or_insert_with(|| share.amounts.clone());
-                }
-            }
+            chosen.add(fleet, accounts, (book, request), nodes, &guests);
+        }
+        let Chosen {
+            room, ask, refused, ..
+        } = chosen;
+        accounts.keep_spares(request, ask);
+        if !refused.is_empty() {
+            self.limited.insert(request.id.clone());
         }
         room
+    }
+}
+
+/// Spare nodes while they are chosen.
+struct Chosen<'a> {
+    name: &'a TargetName,
+    wanted: usize,
+    share: &'a Portion,
+    room: Room<Place>,
+    /// What they are charged for.
+    ask: Ask,
+    /// Nodes that its queue has no room for.
+    refused: Vec<Node>,
+}
+
+impl Chosen<'_> {
+    /// Adds nodes in their order, as many as are wanted and its queue has room for.
+    fn add(
+        &mut self,
+        fleet: &mut Fleet,
+        accounts: &mut Accounts,
+        (book, request): (&Book, &Request),
+        nodes: Vec<usize>,
+        guests: &BTreeMap<usize, Guests>,
+    ) {
+        for at in nodes {
+            let Some(target) = fleet.target(self.name.as_str()) else {
+                return;
+            };
+            let node = target.node_list()[at].clone();
+            let place = (self.name.clone(), node.name().clone());
+            if self.room.len() >= self.wanted {
+                return;
+            }
+            let like = |other: &Node| alike(other, &node);
+            if self.room.contains_key(&place) || self.refused.iter().any(like) {
+                continue;
+            }
+            let mut one = accounts.on_node(fleet, request, &self.share.pods, &node);
+            for (id, pods) in guests.get(&at).into_iter().flat_map(|one| &one.pods) {
+                if let Some(guest) = book.get(id) {
+                    // That is on the guest's account.
+                    one = one.less(&accounts.on_node(fleet, &guest.request, pods, &node));
+                }
+            }
+            let sum = self.ask.plus(&one);
+            if one.is_empty() || accounts.may_spare(request, &sum) {
+                self.room.insert(place, self.share.amounts.clone());
+                self.ask = sum;
+            } else {
+                self.refused.push(node);
+            }
+        }
     }
 }
 
@@ -378,9 +508,14 @@ fn largest(needs: &Needs<'_>, part: &Current) -> Option<Portion> {
     })
 }
 
+/// Whether a workload may be stopped at any time.
+pub(super) fn is_stoppable(request: &Request) -> bool {
+    request.preemptible && request.min_runtime_ms == 0
+}
+
 /// Whether a workload may use spare nodes of a gang with this priority until they are needed.
 fn may_use(request: &Request, priority: i32) -> bool {
-    request.preemptible && request.min_runtime_ms == 0 && request.priority <= priority
+    is_stoppable(request) && request.priority <= priority
 }
 
 fn is_guest(book: &Book, id: &WorkloadId, owner: &WorkloadId, priority: i32) -> bool {
@@ -388,16 +523,33 @@ fn is_guest(book: &Book, id: &WorkloadId, owner: &WorkloadId, priority: i32) -> 
     booked.is_some_and(|booked| may_use(&booked.request, priority))
 }
 
+/// Those on one node who would leave at once.
+#[derive(Default)]
+struct Guests {
+    amounts: Amounts,
+    /// Pods by role of each of them.
+    pods: BTreeMap<WorkloadId, Vec<(usize, i64)>>,
+}
+
 /// What those hold by node who would leave at once.
-fn guests_on(target: &Target, book: &Book, owner: &Request) -> BTreeMap<usize, Amounts> {
-    let mut found: BTreeMap<usize, Amounts> = BTreeMap::new();
+fn guests_on(target: &Target, book: &Book, owner: &Request) -> BTreeMap<usize, Guests> {
+    let mut found: BTreeMap<usize, Guests> = BTreeMap::new();
     let guests = target.holds().filter(|(id, hold)| {
         hold.passed_on.is_empty() && is_guest(book, id, &owner.id, owner.priority)
     });
-    for share in guests.flat_map(|(_, hold)| &hold.claimed) {
-        if let Some(node) = target.position(share.node.as_str()) {
+    for (id, hold) in guests {
+        let Some(booked) = book.get(id) else { continue };
+        for share in &hold.claimed {
+            let Some(node) = target.position(share.node.as_str()) else {
+                continue;
+            };
             let there = found.entry(node).or_default();
-            there.add(&share.demand, share.pods);
+            there.amounts.add(&share.demand, share.pods);
+            let mut sets = booked.request.pod_sets.iter();
+            if let Some(set) = sets.position(|set| *set.name == *share.pod_set) {
+                let pods = there.pods.entry(id.clone()).or_default();
+                pods.push((set, share.pods));
+            }
         }
     }
     found

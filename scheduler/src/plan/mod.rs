@@ -25,6 +25,7 @@ mod fill;
 mod gang;
 mod give_way;
 mod history;
+mod idle;
 mod joint;
 mod kept;
 mod likeness;

@@ -27,6 +27,8 @@ pub(super) struct Needs<'a> {
     pub(super) weight_keys: BTreeMap<TargetName, String>,
     /// Other workloads of its queue by target, where its Placement weighs them.
     pub(super) neighbours: BTreeMap<TargetName, i64>,
+    /// What it has to be beside, in words.
+    beside: &'static str,
     /// Where others have claims that it names: on which nodes of which targets all of those are that are there.
     joined: BTreeMap<TargetName, BTreeSet<String>>,
 }
@@ -72,6 +74,7 @@ impl<'a> Needs<'a> {
             packing: request.packing.unwrap_or(default),
             weight_keys: weight_keys(fleet, request),
             neighbours: BTreeMap::new(),
+            beside: "",
             joined: BTreeMap::new(),
             sets,
         }
@@ -105,12 +108,26 @@ impl<'a> Needs<'a> {
             .flat_map(|(_, nodes)| nodes.iter().cloned())
             .collect();
         if !nodes.is_empty() {
-            let nodes = Arc::new(nodes);
-            for set in &mut self.sets {
-                set.beside = Some(Arc::clone(&nodes));
-            }
+            self.put_beside(nodes);
+            self.beside = "the devices that it has together with others are";
         }
         self.joined = joined;
+    }
+
+    /// Puts what is new on these nodes alone.
+    pub(super) fn confine(&mut self, places: BTreeMap<TargetName, BTreeSet<String>>) {
+        if self.joined.is_empty() {
+            self.put_beside(places.values().flatten().cloned().collect());
+            self.beside = "the spare nodes of its queue, which has no other room for it, are";
+            self.joined = places;
+        }
+    }
+
+    fn put_beside(&mut self, nodes: BTreeSet<String>) {
+        let nodes = Arc::new(nodes);
+        for set in &mut self.sets {
+            set.beside = Some(Arc::clone(&nodes));
+        }
     }
 
     /// Targets that may take it, in tiers.
@@ -133,9 +150,7 @@ impl<'a> Needs<'a> {
             ),
             None if joins => {
                 let known = self.joined.iter().find(|(_, nodes)| !nodes.is_empty());
-                known.map(|(other, _)| {
-                    format!("the devices that it has together with others are on {other}")
-                })
+                known.map(|(other, _)| format!("{} on {other}", self.beside))
             }
             _ => None,
         }
@@ -294,7 +309,7 @@ impl<'a> SetNeed<'a> {
 
     /// Whether no limit keeps new pods away from any node.
     pub(super) fn closed_nowhere(&self) -> bool {
-        self.closed.is_empty()
+        self.closed.is_empty() && self.beside.is_none()
     }
 
     /// The limit of the queue that keeps new pods away.

@@ -117,7 +117,9 @@ impl Planner {
             requests.iter().partition(|request| runs(request));
         running.sort_by(|a, b| turn(a).cmp(&turn(b)));
         let swaps = self.swap(fleet, &running, now_ms, &mut report.freed);
-        let opened = self.kept.renew_all(fleet, &self.book, now_ms);
+        let opened = self
+            .kept
+            .renew_all(fleet, &mut self.accounts, &self.book, now_ms);
         report.freed.merge(opened);
         self.accounts.shares.advance(now_ms);
         self.accounts.shares.divide();
@@ -244,6 +246,9 @@ impl Planner {
                 refusal = self.accounts.may_start(request).err();
             }
         }
+        if refusal.is_none() && draft::is_new(request) && self.accounts.is_guest(request) {
+            needs.confine(self.kept.open_to(request));
+        }
         if refusal.is_none() {
             // Else others of its queue may give way, and then nothing is closed.
             needs.close(self.accounts.closed(cycle.fleet, request));
@@ -259,11 +264,8 @@ impl Planner {
             let asks = self.accounts.asks(request);
             self.accounts.shares.standing(queue, &asks) == Standing::Guaranteed
         };
-        let sure = !self.kept.is_empty() && self.accounts.several() && {
-            let asks = self.accounts.asks(request);
-            self.accounts.shares.is_guaranteed(queue, &asks)
-        };
-        let kept = self.kept.close(cycle.fleet, request, sure);
+        let yielding = self.yielding(request);
+        let kept = self.kept.close(cycle.fleet, request, &yielding);
         let closed = !self.ahead.is_empty()
             && self
                 .ahead
@@ -297,7 +299,7 @@ impl Planner {
             let claim = give_way::Claim {
                 needs: &needs,
                 settled: &settled,
-                sure,
+                yielding: &yielding,
                 now_ms,
             };
             let moves = match &refusal {
@@ -318,15 +320,20 @@ impl Planner {
             }
             let found = match moved {
                 Ok(moved) => Ok((moved.evictions(), Some(moved))),
-                Err(budget) => give_way::find(
-                    cycle.fleet,
-                    &self.book,
-                    &self.orders,
-                    &mut self.accounts,
-                    &claim,
-                )
-                .map(|found| (found, None))
-                .map_err(|later| draft::earliest(later, budget)),
+                Err(budget) => {
+                    self.accounts.hide_spares(request, true);
+                    let found = give_way::find(
+                        cycle.fleet,
+                        &self.book,
+                        &self.orders,
+                        &mut self.accounts,
+                        &claim,
+                    );
+                    self.accounts.hide_spares(request, false);
+                    found
+                        .map(|found| (found, None))
+                        .map_err(|later| draft::earliest(later, budget))
+                }
             };
             match found {
                 Ok((found, moved)) => {
@@ -381,7 +388,7 @@ impl Planner {
                     if !opened.added.is_empty() {
                         self.kept.reserved(&mut draft);
                     }
-                    self.kept.close(cycle.fleet, request, sure);
+                    self.kept.close(cycle.fleet, request, &yielding);
                 }
             }
             // What it lacks is counted without what is held for others.
@@ -457,11 +464,14 @@ impl Planner {
             if !swap::is_hit(fleet, &needs) {
                 continue;
             }
-            self.kept.close(fleet, request, false);
+            self.kept.close(fleet, request, &BTreeSet::new());
             let mut found = swap::swap(fleet, &needs, now_ms, freed);
             if found.as_ref().is_some_and(Swapped::lacks) {
                 // Who uses its spare nodes in the meantime leaves them. A new leader has yet to see which they are.
-                freed.merge(self.kept.renew(fleet, &self.book, &request.id));
+                freed.merge(
+                    self.kept
+                        .renew(fleet, &mut self.accounts, &self.book, &request.id),
+                );
                 let guests = self.kept.clear(fleet, &self.book, &request.id);
                 if !guests.is_empty() {
                     found = found.map(|one| swap::again(fleet, one, &guests, now_ms, freed));
@@ -490,6 +500,19 @@ impl Planner {
             self.occupancy.learn(&needs);
         }
         needs
+    }
+
+    /// Queues whose spares yield to a workload.
+    fn yielding(&self, request: &Request) -> BTreeSet<String> {
+        if self.kept.is_empty() || !self.accounts.several() {
+            return BTreeSet::new();
+        }
+        let asks = self.accounts.asks(request);
+        let queue = self.accounts.queue(request);
+        let sure = self.accounts.shares.is_guaranteed(queue, &asks);
+        let queues = self.kept.queues().into_iter();
+        let yields = |queue: &&str| sure || self.accounts.reclaims_from(request, queue);
+        queues.filter(yields).map(str::to_owned).collect()
     }
 
     /// What may help others because claims that several have together are charged to somebody else now, or may be joined.
@@ -544,9 +567,6 @@ impl Planner {
     /// A decision is made.
     fn settle(&mut self, cycle: &mut Cycle<'_>, mut decision: Decision, refused: Option<Refused>) {
         self.book.decide(&decision);
-        let opened = self.kept.settle(cycle.fleet, &self.book, &decision);
-        cycle.report.freed.merge(opened);
-        self.kept.tell(&mut decision);
         if let Some(booked) = self.book.get(&decision.id) {
             self.orders.decide(&decision, &booked.request, cycle.now_ms);
             let opened = self.waiting.note_in(
@@ -571,6 +591,11 @@ impl Planner {
             self.accounts.forget(&decision.id);
             self.orders.forget(&decision.id);
         }
+        // What it has is on its account by now.
+        let (accounts, book) = (&mut self.accounts, &self.book);
+        let opened = self.kept.settle(cycle.fleet, accounts, book, &decision);
+        cycle.report.freed.merge(opened);
+        self.kept.tell(&mut decision);
         if decision.outcome == Outcome::Wait
             && self.waiting.is_first(&decision.id)
             && let Some(wake) = self.orders.next_change_ms(&decision.id)

@@ -95,6 +95,14 @@ impl Shares {
         self.broken_limit(queue, ask).map(|(one, ..)| one)
     }
 
+    /// Whether more is used than a limit of the queue, or of one above, allows.
+    pub fn is_over_limit(&self, queue: QueueId) -> bool {
+        self.tree.path(queue).any(|one| {
+            let (used, limit) = (self.used.row(one.0), self.terms.limit.row(one.0));
+            used.iter().zip(limit).any(|(used, limit)| used > limit)
+        })
+    }
+
     /// The limit, of the queue or of one above, that the claim would break. Devices of a product are compared where the claim names it.
     pub fn beyond_limit(&self, queue: QueueId, ask: &Ask) -> Option<Refusal> {
         let (one, dim, amount) = self.broken_limit(queue, ask)?;

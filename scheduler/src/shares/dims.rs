@@ -156,6 +156,17 @@ impl Ask {
         Self(sum)
     }
 
+    /// What is left of it without another; never less than nothing.
+    #[must_use]
+    pub fn less(&self, other: &Self) -> Self {
+        let left = |(dim, amount): &(usize, i128)| {
+            let gone = other.0.binary_search_by_key(dim, |(have, _)| *have);
+            (*dim, amount - gone.map_or(0, |at| other.0[at].1))
+        };
+        let left = self.0.iter().map(left);
+        Self(left.filter(|(_, amount)| *amount > 0).collect())
+    }
+
     /// Whether nothing is asked.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

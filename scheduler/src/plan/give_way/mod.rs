@@ -61,8 +61,8 @@ pub(super) struct Claim<'a> {
     pub(super) needs: &'a Needs<'a>,
     /// Workloads that this cycle has decided about already.
     pub(super) settled: &'a dyn Fn(&WorkloadId) -> bool,
-    /// It is within a guarantee.
-    pub(super) sure: bool,
+    /// Queues whose spares yield to it.
+    pub(super) yielding: &'a BTreeSet<String>,
     pub(super) now_ms: i64,
 }
 
