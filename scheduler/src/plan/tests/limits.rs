@@ -11,11 +11,11 @@ use crate::plan::{Decision, Planner, Request, Step};
 use crate::shares::{QueueSpec, QueueTree};
 use placement_api::reason::Reason;
 
-const QUEUES: [&str; 3] = ["a", "b", "c"];
+pub(super) const QUEUES: [&str; 3] = ["a", "b", "c"];
 
 /// What happens.
 #[derive(Clone, Debug)]
-enum Op {
+pub(super) enum Op {
     /// GPUs, priority, queue, and whether it keeps its place for a minute.
     Submit(i64, i32, usize, bool),
     /// One of those that run ends.
@@ -24,7 +24,7 @@ enum Op {
     Wait(i64),
 }
 
-fn an_op() -> impl Drawn<Value = Op> {
+pub(super) fn an_op() -> impl Drawn<Value = Op> {
     let gpus = prop_oneof![Just(1_i64), Just(2), Just(3), Just(4)];
     prop_oneof![
         4 => (gpus, 0_i32..3, 0_usize..3, any::<bool>()).prop_map(|(gpus, priority, queue, keeps)| Op::Submit(gpus, priority, queue, keeps)),
@@ -52,19 +52,19 @@ fn queues() -> QueueTree {
 }
 
 /// A planner with what its shell does.
-struct World {
-    planner: Planner,
+pub(super) struct World {
+    pub(super) planner: Planner,
     fleet: Fleet,
-    requests: BTreeMap<WorkloadId, Request>,
+    pub(super) requests: BTreeMap<WorkloadId, Request>,
     alarms: BTreeMap<WorkloadId, i64>,
-    now_ms: i64,
+    pub(super) now_ms: i64,
     /// Whom a limit refused when it was planned last.
     refused: BTreeSet<WorkloadId>,
     planned: usize,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut fleet = fleet();
         let nodes = [
             node("n1", "", "gpu=4"),
@@ -85,7 +85,7 @@ impl World {
         }
     }
 
-    fn happen(&mut self, number: usize, op: &Op) {
+    pub(super) fn happen(&mut self, number: usize, op: &Op) {
         let mut event = Event::nothing();
         let mut look = BTreeSet::new();
         match op {
@@ -116,7 +116,7 @@ impl World {
         self.settle(event, look);
     }
 
-    fn settle(&mut self, mut event: Event, mut look: BTreeSet<WorkloadId>) {
+    pub(super) fn settle(&mut self, mut event: Event, mut look: BTreeSet<WorkloadId>) {
         for _ in 0..50 {
             let freed = std::mem::take(&mut event);
             look.extend(self.planner.wake(&freed));
@@ -177,7 +177,7 @@ impl World {
         self.planner.adopt(&mut self.fleet, request);
     }
 
-    fn runs(&self) -> BTreeMap<&str, String> {
+    pub(super) fn runs(&self) -> BTreeMap<&str, String> {
         let running = self.requests.values().filter(|one| !one.current.is_empty());
         running
             .map(|one| {

@@ -6,6 +6,7 @@ mod devices;
 mod fast;
 mod finish;
 mod give_way;
+mod idle;
 mod kept;
 mod laws;
 mod limits;
