@@ -255,7 +255,8 @@ pub fn ask(
     })
 }
 
-fn one_node() -> Closeness {
+/// Pods that have devices together are where these are.
+pub(crate) fn one_node() -> Closeness {
     Closeness {
         level: HOSTNAME.to_owned(),
         mode: TopologyMode::Required,

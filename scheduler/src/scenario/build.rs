@@ -2,7 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use placement_api::kinds::{InventoryNode, InventoryStatus, NodeClass, NodeShare};
+use placement_api::devices::{
+    DeviceAlternative, DeviceClaim, DeviceCount, DeviceRequest, class_resource,
+};
+use placement_api::kinds::{
+    DeviceAttribute, DeviceClassSummary, DeviceGroup, DeviceLayout, DeviceShape, InventoryNode,
+    InventoryStatus, NodeClass, NodeDevices, NodeShare, Strategy,
+};
 use placement_api::names::DEFAULT_QUEUE;
 use placement_api::quantity::{Quantity, ResourceList, ResourceVector};
 use placement_api::reason::Reason;
@@ -10,7 +16,8 @@ use placement_api::resources::{CPU, MEMORY};
 use placement_api::selector::{LabelSelector, Labels};
 
 use super::{RunsOn, Scenario, Stage, TargetSpec, WorkloadSpec};
-use crate::fleet::{HOSTNAME, Rates, TargetName, WorkloadId};
+use crate::ask::one_node;
+use crate::fleet::{HOSTNAME, PRODUCT_LABELS, Rates, TargetName, WorkloadId};
 use crate::plan::{Avoid, Closeness, Current, FailoverRule, PodSetRequest, Request};
 use crate::record::Core;
 
@@ -79,16 +86,92 @@ fn inventory(target: &TargetSpec) -> InventoryStatus {
         (0..node.count).map(move |number| InventoryNode {
             name: format!("{}-{number}", node.name),
             class: index.to_string(),
+            devices: (!node.devices.is_empty()).then(|| NodeDevices {
+                layout: index.to_string(),
+                taken: Vec::new(),
+            }),
             unusable: (!node.healthy).then(|| "unhealthy".to_owned()),
             ..InventoryNode::default()
         })
     });
+    let nodes: Vec<InventoryNode> = nodes.collect();
+    let (device_classes, device_shapes, device_layouts) = devices(target);
     InventoryStatus {
+        device_classes,
+        device_shapes,
+        device_layouts,
         classes: target.nodes.iter().enumerate().map(class).collect(),
-        nodes: nodes.collect(),
+        nodes,
         served: target.kinds.clone().unwrap_or_default(),
         ..InventoryStatus::default()
     }
+}
+
+/// Devices of drivers: a class for each driver, and a layout for each line of nodes.
+fn devices(target: &TargetSpec) -> (Vec<DeviceClassSummary>, Vec<DeviceShape>, Vec<DeviceLayout>) {
+    let (mut classes, mut shapes, mut layouts) = (BTreeMap::new(), Vec::new(), Vec::new());
+    for (index, node) in target.nodes.iter().enumerate() {
+        let mut groups = Vec::new();
+        for (driver, count) in &node.devices {
+            classes.insert(
+                driver.clone(),
+                DeviceClassSummary {
+                    name: driver.clone(),
+                    selectors: vec![format!("device.driver == {driver:?}")],
+                    extended_resource: None,
+                },
+            );
+            let product = PRODUCT_LABELS
+                .iter()
+                .find_map(|label| node.labels.get(*label));
+            let product = product.map(|product| DeviceAttribute {
+                string: Some(product.clone()),
+                ..DeviceAttribute::default()
+            });
+            let shape = format!("{index}/{driver}");
+            groups.push(DeviceGroup {
+                shape: shape.clone(),
+                count: *count,
+                ..DeviceGroup::default()
+            });
+            shapes.push(DeviceShape {
+                id: shape,
+                driver: driver.clone(),
+                attributes: product
+                    .map(|product| ("productName".to_owned(), product))
+                    .into_iter()
+                    .collect(),
+                ..DeviceShape::default()
+            });
+        }
+        layouts.push(DeviceLayout {
+            id: index.to_string(),
+            groups,
+            ..DeviceLayout::default()
+        });
+    }
+    (classes.into_values().collect(), shapes, layouts)
+}
+
+/// Claims of one pod.
+fn claims(namespace: &str, set: &super::PodSpec) -> Vec<DeviceClaim> {
+    let request = |(class, count): (&String, &i64)| DeviceRequest {
+        name: class.clone(),
+        alternatives: vec![DeviceAlternative {
+            class: class.clone(),
+            count: DeviceCount::Exact(*count),
+            ..DeviceAlternative::default()
+        }],
+    };
+    let claim = |claim: &super::ClaimSpec| DeviceClaim {
+        shared: claim
+            .shared
+            .as_ref()
+            .map(|name| format!("{namespace}/{name}")),
+        requests: claim.devices.iter().map(request).collect(),
+        ..DeviceClaim::default()
+    };
+    set.claims.iter().map(claim).collect()
 }
 
 /// Back to quantities. `ResourceVector::to_list` leaves out what is 0, which is right here: an absent resource is none.
@@ -141,6 +224,14 @@ fn request(scenario: &Scenario, workload: &WorkloadSpec) -> Request {
             mode: *mode,
             relax_after_ms: *relax,
         });
+    // Pods that have devices together are where these are, as in the live scheduler.
+    let mut claims = workload.pods.iter().flat_map(|set| &set.claims);
+    let together = claims.any(|claim| claim.shared.is_some());
+    let topology = if together { Some(one_node()) } else { topology };
+    let strategy = match workload.strategy {
+        Strategy::Divide if together => Strategy::Gang,
+        other => other,
+    };
     let mut spread = workload.spread.clone();
     for rule in &mut spread {
         rule.topology_key = level(&rule.topology_key);
@@ -155,8 +246,12 @@ fn request(scenario: &Scenario, workload: &WorkloadSpec) -> Request {
         namespace: workload.namespace.clone(),
         name: workload.name.clone(),
         kinds: workload.kind.iter().cloned().collect(),
-        pod_sets: workload.pods.iter().map(pod_set).collect(),
-        strategy: workload.strategy,
+        pod_sets: workload
+            .pods
+            .iter()
+            .map(|set| pod_set(&workload.namespace, set))
+            .collect(),
+        strategy,
         gang_per_target: workload.gang_per_target,
         tiers: workload.locations.iter().map(location).collect(),
         tolerations: workload.tolerations.clone(),
@@ -200,14 +295,21 @@ fn request(scenario: &Scenario, workload: &WorkloadSpec) -> Request {
     }
 }
 
-fn pod_set(set: &super::PodSpec) -> PodSetRequest {
+fn pod_set(namespace: &str, set: &super::PodSpec) -> PodSetRequest {
+    let claims = claims(namespace, set);
+    let mut requests = set.requests.clone();
+    let own = claims.iter().filter(|claim| claim.shared.is_none());
+    for (class, count) in own.flat_map(DeviceClaim::by_class) {
+        let resource = class_resource(class);
+        requests.set(&resource, requests.get(&resource).saturating_add(count));
+    }
     PodSetRequest {
         name: set.name.clone(),
         count: set.count,
         min_count: set.min_count,
-        requests: set.requests.clone(),
+        requests,
         gpu_share_milli: 0,
-        claims: Vec::new(),
+        claims,
         node_selector: set.selector.clone(),
         affinity: None,
         tolerations: set.tolerations.clone(),

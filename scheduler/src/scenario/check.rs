@@ -198,6 +198,7 @@ fn references(scenario: &Scenario, workload: &WorkloadSpec, path: &str, r: &mut 
 /// What runs fits on the nodes that it runs on.
 fn room(scenario: &Scenario, r: &mut Reader) {
     let mut used: BTreeMap<(&str, &str), BTreeMap<&str, i64>> = BTreeMap::new();
+    let mut together = BTreeSet::new();
     for workload in &scenario.workloads {
         for part in &workload.runs_on {
             let (Some(node), Some(set), Some(target)) = (
@@ -211,10 +212,31 @@ fn room(scenario: &Scenario, r: &mut Reader) {
                 continue;
             };
             let here = used.entry((&part.target, node)).or_default();
-            for (resource, amount) in set.requests.iter() {
+            let mut asks: Vec<(&str, i64)> = set
+                .requests
+                .iter()
+                .map(|(resource, amount)| (resource, amount.saturating_mul(part.count)))
+                .collect();
+            for claim in &set.claims {
+                // What all have together who name it is there once.
+                let times = match &claim.shared {
+                    None => part.count,
+                    Some(shared) => {
+                        let key = (&part.target, &workload.namespace, shared);
+                        i64::from(part.count > 0 && together.insert(key))
+                    }
+                };
+                let devices = claim.devices.iter();
+                asks.extend(devices.map(|(class, count)| {
+                    let amount = count.saturating_mul(times);
+                    (class.as_str(), amount)
+                }));
+            }
+            for (resource, amount) in asks {
                 let sum = here.entry(resource).or_default();
-                *sum = sum.saturating_add(amount.saturating_mul(part.count));
-                let has = spec.capacity.get(resource);
+                *sum = sum.saturating_add(amount);
+                let devices = spec.devices.get(resource).copied().unwrap_or(0);
+                let has = spec.capacity.get(resource).max(devices);
                 if *sum > has {
                     r.wrong_at(part.line, &part.path, format!("more {resource} would run on {node} ({sum}) than it has ({has}); run fewer pods there"));
                 }

@@ -130,7 +130,8 @@ fn once(scenario: &Scenario, round: &Round) -> Result<(), String> {
 fn room(scenario: &Scenario, round: &Round) -> Result<(), String> {
     for ((target, node), there) in use_by_node(scenario, round) {
         for (resource, used) in &there.used {
-            let has = there.spec.capacity.get(resource);
+            let devices = there.spec.devices.get(*resource).copied().unwrap_or(0);
+            let has = there.spec.capacity.get(resource).max(devices);
             if *used > has {
                 return Err(format!(
                     "{target}/{node} has {has} {resource} and {used} are used"

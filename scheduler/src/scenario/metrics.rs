@@ -1,6 +1,6 @@
 //! Figures of a fleet after a round.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::read::GPU;
 use super::{Metrics, Round, Scenario, words};
@@ -28,6 +28,7 @@ pub(super) fn use_by_node<'a>(
             nodes.insert((target.name.clone(), name), node);
         }
     }
+    let mut together = BTreeSet::new();
     for (name, places) in &round.placed {
         let Some(workload) = scenario.workload(name) else {
             continue;
@@ -42,6 +43,20 @@ pub(super) fn use_by_node<'a>(
             for (resource, amount) in set.requests.iter() {
                 let sum: &mut i64 = there.used.entry(resource).or_default();
                 *sum = sum.saturating_add(amount.saturating_mul(place.count));
+            }
+            for claim in &set.claims {
+                // What all have together who name it is there once.
+                let times = match &claim.shared {
+                    None => place.count,
+                    Some(shared) => {
+                        let key = (&place.target, &workload.namespace, shared);
+                        i64::from(place.count > 0 && together.insert(key))
+                    }
+                };
+                for (class, count) in &claim.devices {
+                    let sum: &mut i64 = there.used.entry(class).or_default();
+                    *sum = sum.saturating_add(count.saturating_mul(times));
+                }
             }
         }
     }

@@ -34,7 +34,7 @@ pub use parse::parse;
 pub use problem::{Problem, Problems};
 pub use rounds::{Broken, recorded, simulate, view};
 pub use spec::{
-    Config, Expect, ExpectedPlace, NodeSpec, PodSpec, QueueSpec, RunsOn, Scenario, Stage,
-    TargetSpec, WorkloadSpec,
+    ClaimSpec, Config, Expect, ExpectedPlace, NodeSpec, PodSpec, QueueSpec, RunsOn, Scenario,
+    Stage, TargetSpec, WorkloadSpec,
 };
 pub use tree::MOST_BYTES;

@@ -93,6 +93,8 @@ pub struct NodeSpec {
     pub healthy: bool,
     /// What one has when empty.
     pub capacity: ResourceVector,
+    /// Devices of drivers (DRA), by driver, which is also the name of their class.
+    pub devices: BTreeMap<String, i64>,
 }
 
 /// One queue.
@@ -211,10 +213,21 @@ pub struct PodSpec {
     pub min_count: Option<i64>,
     /// What one asks.
     pub requests: ResourceVector,
+    /// Claims for devices of drivers.
+    pub claims: Vec<ClaimSpec>,
     /// Labels of its node.
     pub selector: Labels,
     /// Tolerated taints of nodes.
     pub tolerations: Vec<Toleration>,
+}
+
+/// A claim for devices of drivers (DRA).
+#[derive(Clone, Debug)]
+pub struct ClaimSpec {
+    /// The ResourceClaim that all pods of the namespace which name it have together; absent: each pod has its own.
+    pub shared: Option<String>,
+    /// Devices by class.
+    pub devices: BTreeMap<String, i64>,
 }
 
 /// Pods that run.

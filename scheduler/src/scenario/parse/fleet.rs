@@ -91,7 +91,9 @@ fn target(r: &mut Reader, node: &Node<'_>, seen: &mut BTreeMap<String, u64>) -> 
 }
 
 fn one_node(r: &mut Reader, node: &Node<'_>, seen: &mut BTreeMap<String, u64>) -> Option<NodeSpec> {
-    let known = ["name", "count", "labels", "taints", "healthy", "capacity"];
+    let known = [
+        "name", "count", "labels", "taints", "healthy", "capacity", "devices",
+    ];
     let f = r.fields(node, "a node", &known)?;
     let name_node = r.required(&f, "name", "e-a");
     let name = name_node.as_ref().and_then(|node| r.name(node));
@@ -103,6 +105,7 @@ fn one_node(r: &mut Reader, node: &Node<'_>, seen: &mut BTreeMap<String, u64>) -
         .map_or(Some(1), |node| r.integer(&node, 0, MOST_NODES));
     let capacity = r.required(&f, "capacity", "{gpu: 8, cpu: 64, memory: 512Gi}");
     let amounts = r.amounts(capacity);
+    let devices = super::devices(r, f.get("devices"));
     Some(NodeSpec {
         name: name?,
         count: count?,
@@ -113,5 +116,6 @@ fn one_node(r: &mut Reader, node: &Node<'_>, seen: &mut BTreeMap<String, u64>) -
             .and_then(|node| r.bool(&node))
             .unwrap_or(true),
         capacity: amounts.into_iter().collect(),
+        devices,
     })
 }

@@ -17,6 +17,8 @@ use super::{Config, Problem, Problems, Scenario, check, tree};
 const MOST_PROBLEMS: usize = 20;
 /// Most rounds.
 const MOST_ROUNDS: i64 = 1000;
+/// Most devices of one class on a node, or in a claim.
+const MOST_DEVICES: i64 = 1024;
 
 /// Reads a scenario; `file` is its name for errors.
 ///
@@ -219,6 +221,17 @@ fn tolerations(r: &mut Reader, node: Option<Node<'_>>) -> Vec<Toleration> {
 fn names(r: &mut Reader, node: Option<Node<'_>>, example: &str) -> Vec<String> {
     let items = r.items(node, example);
     items.iter().filter_map(|node| r.name(node)).collect()
+}
+
+/// Devices of drivers by class.
+fn devices(r: &mut Reader, node: Option<Node<'_>>) -> BTreeMap<String, i64> {
+    let mut devices = BTreeMap::new();
+    for (key, node) in r.entries(node, "{gpu.nvidia.com: 8}") {
+        if let Some(count) = r.integer(&node, 1, MOST_DEVICES) {
+            devices.insert(key.text.clone(), count);
+        }
+    }
+    devices
 }
 
 /// Notes a name that was there before.

@@ -7,7 +7,7 @@ use placement_api::kinds::{
 };
 
 use super::super::read::{Fields, Node, Reader};
-use super::super::{PodSpec, RunsOn, Stage, WorkloadSpec};
+use super::super::{ClaimSpec, PodSpec, RunsOn, Stage, WorkloadSpec};
 use super::{names, only_with, tolerations, unique};
 use crate::plan::Scoring;
 use crate::runs;
@@ -209,7 +209,14 @@ fn pods(r: &mut Reader, f: &Fields<'_>) -> Vec<PodSpec> {
     let mut seen = BTreeMap::new();
     let mut sets: Vec<PodSpec> = Vec::new();
     for node in &nodes {
-        let known = ["name", "count", "requests", "selector", "tolerations"];
+        let known = [
+            "name",
+            "count",
+            "requests",
+            "claims",
+            "selector",
+            "tolerations",
+        ];
         let Some(p) = r.fields(node, "a pod set", &known) else {
             continue;
         };
@@ -220,6 +227,7 @@ fn pods(r: &mut Reader, f: &Fields<'_>) -> Vec<PodSpec> {
             .get("count")
             .map_or(Some(1), |node| r.integer(&node, 0, MOST_PODS));
         let requests = r.amounts(p.get("requests"));
+        let claims = claims(r, &p);
         let selector = r.labels(p.get("selector"), "{product: H100}");
         let tolerations = tolerations(r, p.get("tolerations"));
         if let (Some(name), Some(count)) = (name, count) {
@@ -229,6 +237,7 @@ fn pods(r: &mut Reader, f: &Fields<'_>) -> Vec<PodSpec> {
                 count,
                 min_count: None,
                 requests: requests.into_iter().collect(),
+                claims,
                 selector,
                 tolerations,
             });
@@ -236,6 +245,22 @@ fn pods(r: &mut Reader, f: &Fields<'_>) -> Vec<PodSpec> {
     }
     min_counts(r, f, &mut sets);
     sets
+}
+
+fn claims(r: &mut Reader, f: &Fields<'_>) -> Vec<ClaimSpec> {
+    let mut claims = Vec::new();
+    let example = "[{devices: {gpu.nvidia.com: 2}, shared: model}]";
+    for node in r.items(f.get("claims"), example) {
+        let Some(c) = r.fields(&node, "a claim", &["devices", "shared"]) else {
+            continue;
+        };
+        let devices = r.required(&c, "devices", "{gpu.nvidia.com: 2}");
+        claims.push(ClaimSpec {
+            shared: c.get("shared").and_then(|node| r.name(&node)),
+            devices: super::devices(r, devices),
+        });
+    }
+    claims
 }
 
 fn min_counts(r: &mut Reader, f: &Fields<'_>, sets: &mut [PodSpec]) {
