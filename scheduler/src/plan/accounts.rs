@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use placement_api::devices::DeviceClaim;
 
 use super::closed::Closed;
+use super::gang::Added;
 use super::idle::Idle;
 use super::joint::{Age, Joint, Member};
 use super::kept::is_stoppable;
@@ -387,6 +388,62 @@ impl Accounts {
             }
         }
         all
+    }
+
+    /// Takes out copies of a duplicated workload that its queue may not have beside those before them, and says why.
+    pub(super) fn cut_copies(
+        &mut self,
+        fleet: &mut Fleet,
+        request: &Request,
+        added: &mut Vec<Added>,
+    ) -> Option<Refusal> {
+        let queue = self.queue(request);
+        let (mut sum, mut refused) = (Ask::default(), None);
+        let all = std::mem::take(added);
+        for copy in all {
+            let more = sum.plus(&self.copy(fleet, request, &copy));
+            let left = self.without_spares(&request.id, &more);
+            let may = |ask: &Ask| self.shares.may_start(queue, ask, request.preemptible);
+            match may(&more).or_else(|why| left.as_ref().map_or(Err(why), may)) {
+                Ok(_) => {
+                    sum = more;
+                    added.push(copy);
+                }
+                Err(why) => refused = refused.or(Some(why)),
+            }
+        }
+        refused
+    }
+
+    /// What the pods of one copy use on their nodes.
+    fn copy(&mut self, fleet: &mut Fleet, request: &Request, copy: &Added) -> Ask {
+        let mut sum = Ask::default();
+        let mut claims: BTreeSet<&str> = BTreeSet::new();
+        for pick in &copy.picks {
+            let target = fleet.target(copy.target.as_str());
+            let node = target.and_then(|target| target.node_list().get(pick.node));
+            let Some(node) = node.cloned() else {
+                continue;
+            };
+            sum = sum.plus(&self.on_node(fleet, request, &[(pick.set, pick.pods)], &node));
+            let set = &request.pod_sets[pick.set];
+            for (name, claim) in usage::together(set) {
+                let entry = self.entries.get(&request.id);
+                let charged = entry.is_some_and(|entry| {
+                    let has = entry.joins.keys();
+                    let has = { has }.any(|(have, at)| have == name && *at == copy.target);
+                    let (age, queue) = (&entry.age, entry.queue);
+                    !has && self.joint.would_carry(name, Some(&copy.target), age, queue)
+                });
+                if charged && claims.insert(name) {
+                    let (kinds, on) = (&self.kinds, Some(&node));
+                    let one =
+                        usage::of_claim(fleet, kinds, set, (name, claim), on, &mut self.shares);
+                    sum = sum.plus(&one);
+                }
+            }
+        }
+        sum
     }
 
     /// Whether the queue of a workload that waits may be promised a start: it is below its entitlement, or will be when its own work ends.

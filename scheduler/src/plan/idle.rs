@@ -1,11 +1,11 @@
 //! Spare nodes on the account of their gang's queue: they are kept from others, so they count as use. They are a wish and the first to go:
 //! who may take them from the gang starts as if they were not counted, and what of them is beyond a limit then is kept no more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::accounts::Accounts;
 use super::kept::is_stoppable;
-use super::{Request, consumed};
+use super::{Planner, Request, consumed};
 use crate::fleet::{Fleet, Node, WorkloadId};
 use crate::shares::{Ask, QueueId, Shares};
 
@@ -89,6 +89,21 @@ impl Idle {
             .filter(|(other, one)| *other != id && one.queue == queue && one.count() && lets(one));
         some.map(|(_, one)| one.ask.clone())
             .reduce(|sum, one| sum.plus(&one))
+    }
+}
+
+impl Planner {
+    /// Queues whose spares yield to a workload.
+    pub(super) fn yielding(&self, request: &Request) -> BTreeSet<String> {
+        if self.kept.is_empty() || !self.accounts.several() {
+            return BTreeSet::new();
+        }
+        let asks = self.accounts.asks(request);
+        let queue = self.accounts.queue(request);
+        let sure = self.accounts.shares.is_guaranteed(queue, &asks);
+        let queues = self.kept.queues().into_iter();
+        let yields = |queue: &&str| sure || self.accounts.reclaims_from(request, queue);
+        queues.filter(yields).map(str::to_owned).collect()
     }
 }
 

@@ -6,7 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::fleet::{TargetName, WorkloadId};
+use super::Planner;
+use crate::fleet::{Event, TargetName, WorkloadId};
 use crate::shares::{Ask, QueueId, Shares};
 
 /// The older, the smaller: when it was submitted, and its name.
@@ -150,6 +151,17 @@ impl Joint {
         if !claim.users.is_empty() || !claim.waiters.is_empty() {
             self.claims.insert(name.to_owned(), claim);
         }
+    }
+}
+
+impl Planner {
+    /// What may help others because claims that several have together are charged to somebody else now, or may be joined.
+    pub(super) fn recharged(&mut self) -> Event {
+        let mut event = self.accounts.take_opened();
+        for id in self.accounts.take_stirred() {
+            event.merge(self.waiting.lacked_by(&id));
+        }
+        event
     }
 }
 

@@ -23,6 +23,7 @@ use super::{
 };
 use crate::fleet::{Event, Fleet, TargetName, WorkloadId};
 use crate::shares::{QueueTree, Refusal, Shares, Standing};
+use placement_api::kinds::Strategy;
 use placement_api::reason::Reason;
 
 /// Decides where workloads run. It remembers what everybody has, what the queues are entitled to, and who waits for what; the
@@ -37,7 +38,7 @@ pub struct Planner {
     verdicts: Verdicts,
     pub(super) orders: Orders,
     pub(super) ahead: Ahead,
-    kept: Kept,
+    pub(super) kept: Kept,
     defrag: Defrag,
     history: History,
     /// Time of the last cycle.
@@ -282,6 +283,15 @@ impl Planner {
         if let Some(refusal) = &refusal {
             draft.refuse(&needs, refusal);
         }
+        if request.strategy == Strategy::Duplicate {
+            let added = draft.added.len();
+            let cut = self
+                .accounts
+                .cut_copies(cycle.fleet, request, &mut draft.added);
+            if let Some(cut) = cut {
+                draft.cut(&needs, added - draft.added.len(), &cut);
+            }
+        }
         let mut evictions = swapped
             .as_ref()
             .map_or_else(Vec::new, |swapped| swapped.evictions.clone());
@@ -500,28 +510,6 @@ impl Planner {
             self.occupancy.learn(&needs);
         }
         needs
-    }
-
-    /// Queues whose spares yield to a workload.
-    fn yielding(&self, request: &Request) -> BTreeSet<String> {
-        if self.kept.is_empty() || !self.accounts.several() {
-            return BTreeSet::new();
-        }
-        let asks = self.accounts.asks(request);
-        let queue = self.accounts.queue(request);
-        let sure = self.accounts.shares.is_guaranteed(queue, &asks);
-        let queues = self.kept.queues().into_iter();
-        let yields = |queue: &&str| sure || self.accounts.reclaims_from(request, queue);
-        queues.filter(yields).map(str::to_owned).collect()
-    }
-
-    /// What may help others because claims that several have together are charged to somebody else now, or may be joined.
-    fn recharged(&mut self) -> Event {
-        let mut event = self.accounts.take_opened();
-        for id in self.accounts.take_stirred() {
-            event.merge(self.waiting.lacked_by(&id));
-        }
-        event
     }
 
     /// The orders of the queues, and everybody in them.
