@@ -277,7 +277,7 @@ impl Accounts {
     }
 
     /// What a workload asks beyond what spares of its queue yield to it; `None`: they yield nothing.
-    fn without_spares(&self, id: &WorkloadId, asks: &Ask) -> Option<Ask> {
+    pub(super) fn without_spares(&self, id: &WorkloadId, asks: &Ask) -> Option<Ask> {
         let entry = self.entries.get(id)?;
         let place = (entry.queue, entry.priority);
         let yielded = self.idle.yields(id, place, entry.stoppable)?;
@@ -390,33 +390,8 @@ impl Accounts {
         all
     }
 
-    /// Takes out copies of a duplicated workload that its queue may not have beside those before them, and says why.
-    pub(super) fn cut_copies(
-        &mut self,
-        fleet: &mut Fleet,
-        request: &Request,
-        added: &mut Vec<Added>,
-    ) -> Option<Refusal> {
-        let queue = self.queue(request);
-        let (mut sum, mut refused) = (Ask::default(), None);
-        let all = std::mem::take(added);
-        for copy in all {
-            let more = sum.plus(&self.copy(fleet, request, &copy));
-            let left = self.without_spares(&request.id, &more);
-            let may = |ask: &Ask| self.shares.may_start(queue, ask, request.preemptible);
-            match may(&more).or_else(|why| left.as_ref().map_or(Err(why), may)) {
-                Ok(_) => {
-                    sum = more;
-                    added.push(copy);
-                }
-                Err(why) => refused = refused.or(Some(why)),
-            }
-        }
-        refused
-    }
-
     /// What the pods of one copy use on their nodes.
-    fn copy(&mut self, fleet: &mut Fleet, request: &Request, copy: &Added) -> Ask {
+    pub(super) fn copy(&mut self, fleet: &mut Fleet, request: &Request, copy: &Added) -> Ask {
         let mut sum = Ask::default();
         let mut claims: BTreeSet<&str> = BTreeSet::new();
         for pick in &copy.picks {

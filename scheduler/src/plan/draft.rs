@@ -56,13 +56,12 @@ impl Draft {
         }
     }
 
-    /// Its queue may not have so many of the copies that were found.
-    pub(super) fn cut(&mut self, needs: &Needs<'_>, copies: usize, refusal: &Refusal) {
-        let copies = i64::try_from(copies).unwrap_or(i64::MAX);
+    /// Its queue may not have one of the copies that were found.
+    pub(super) fn cut(&mut self, needs: &Needs<'_>, refusal: &Refusal) {
         let wants = needs.wants();
         let missing = self.missing.get_or_insert_with(|| vec![0; wants.len()]);
         for (missing, want) in missing.iter_mut().zip(&wants) {
-            *missing = missing.saturating_add(want.saturating_mul(copies));
+            *missing = missing.saturating_add(*want);
         }
         self.refused = Some((refusal.reason, refusal.message.clone()));
     }

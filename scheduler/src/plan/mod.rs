@@ -15,6 +15,7 @@ mod ahead;
 mod book;
 mod closed;
 mod consumed;
+mod copies;
 mod decision;
 mod defrag;
 mod devices;

@@ -284,13 +284,7 @@ impl Planner {
             draft.refuse(&needs, refusal);
         }
         if request.strategy == Strategy::Duplicate {
-            let added = draft.added.len();
-            let cut = self
-                .accounts
-                .cut_copies(cycle.fleet, request, &mut draft.added);
-            if let Some(cut) = cut {
-                draft.cut(&needs, added - draft.added.len(), &cut);
-            }
+            self.accounts.cut_copies(cycle.fleet, &needs, &mut draft);
         }
         let mut evictions = swapped
             .as_ref()
