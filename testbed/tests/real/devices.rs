@@ -536,3 +536,68 @@ fn a_quota_counts_what_claims_take() {
         Ok(())
     });
 }
+
+#[test]
+fn a_claim_that_workloads_share_is_charged_once() {
+    run(async {
+        let case = case(
+            "together",
+            json!({"strategy": "Gang", "queue": "t-together"}),
+        )
+        .await?;
+        case.apply(json!({"apiVersion": "inhaul.dev/v1alpha1", "kind": "Queue", "metadata": {"name": "t-together"}, "spec": {"limit": {"example.com/together": "1"}}}))
+            .await?;
+        // Devices that no other test uses.
+        let driver = "together.example.com";
+        let mut devices = slice("cpu-2", driver, None);
+        devices["spec"]["devices"] = json!([{"name": "dev-0"}, {"name": "dev-1"}]);
+        let member = case.member(EU);
+        member.apply(&devices.to_string()).await?;
+        member.apply(&class(driver).to_string()).await?;
+        template(&case, "own", exactly(driver, json!({}))).await?;
+        case.apply(json!({
+            "apiVersion": "resource.k8s.io/v1", "kind": "ResourceClaim",
+            "metadata": {"name": "model", "namespace": case.namespace},
+            "spec": {"devices": {"requests": exactly(driver, json!({}))}},
+        }))
+        .await?;
+        let naming = |name: &str| {
+            let mut job = claiming(case.job(name, 1, 0, "30m"), "own");
+            job["spec"]["template"]["spec"]["resourceClaims"] =
+                json!([{"name": "gpu", "resourceClaimName": "model"}]);
+            job
+        };
+        let runs = |name: &'static str| {
+            let case = &case;
+            async move {
+                case.on_hub(JOB, name, "it runs", |job| job["status"]["active"] == 1)
+                    .await
+            }
+        };
+        case.apply(naming("first")).await?;
+        runs("first").await?;
+        // Its device is taken by now; it has the same.
+        case.apply(naming("second")).await?;
+        runs("second").await?;
+        eventually("both have one device", || async {
+            let (nodes, devices) = (nodes(&case, EU).await?, allocated(&case, EU).await?);
+            ensure!(nodes == ["cpu-2"; 2], "{nodes:?}");
+            ensure!(devices.len() == 1, "{devices:?}");
+            Ok(())
+        })
+        .await?;
+        case.apply(claiming(case.job("third", 1, 0, "30m"), "own"))
+            .await?;
+        let message = case.waits("batch", "Job", "third", "QueueLimit").await?;
+        ensure!(
+            message.contains("queue t-together has a limit of 1 example.com/together"),
+            "{message}"
+        );
+        // Who is left carries the claim, and then nobody does.
+        case.hub().delete(JOB, &case.key("first")).await?;
+        case.waits("batch", "Job", "third", "QueueLimit").await?;
+        case.hub().delete(JOB, &case.key("second")).await?;
+        runs("third").await?;
+        Ok(())
+    });
+}
