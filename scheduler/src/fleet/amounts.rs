@@ -226,6 +226,15 @@ impl Amounts {
         self
     }
 
+    /// Raises each amount to the other's where that is more; devices stay as they are.
+    pub fn raise(&mut self, other: &Self) {
+        for (number, amount) in other.list.iter().enumerate() {
+            if *amount > self.get(number) {
+                self.set(number, *amount);
+            }
+        }
+    }
+
     /// Numbers of which there is something.
     pub fn positive(&self) -> impl Iterator<Item = usize> + '_ {
         self.list

@@ -35,8 +35,8 @@ pub(super) struct Ahead {
     stand_ins: Vec<(WorkloadId, TargetName)>,
     /// Queues whose promise yields to the workload that is planned now.
     yielding: BTreeSet<QueueId>,
-    /// A promise ended because its head is gone.
-    freed: bool,
+    /// What is held no more may help others.
+    opened: Event,
 }
 
 /// What everybody has and whose turn it is.
@@ -66,24 +66,27 @@ impl Ahead {
         let left = self.left_ms(around.orders, request);
         let end = left.map(|left| around.now_ms.saturating_add(left));
         self.would_end = end;
-        let mut closed: Vec<(QueueId, Room<Place>)> = Vec::new();
+        let mut standing: Vec<&Promise<WorkloadId, Place>> = Vec::new();
         let mut yielding = BTreeSet::new();
         for (other, promise) in self.promises.iter() {
-            let yields = strong || *other == queue && request.priority > promise.priority;
-            if yields {
+            if strong || *other == queue && request.priority > promise.priority {
                 yielding.insert(*other);
+            } else if promise.head != request.id {
+                standing.push(promise);
             }
-            if promise.head == request.id || yields || promise.lets(end) {
-                continue;
-            }
+        }
+        let mut closed: Room<Place> = Room::new();
+        for promise in standing.iter().filter(|promise| !promise.lets(end)) {
             let places: BTreeSet<&Place> = promise.room.keys().collect();
             let lines = self.lines(fleet, around, &promise.head, &places);
-            closed.push((*other, promise.closed(&lines)));
+            let others = held_by(promise, &standing);
+            for (place, kept) in promise.closed(&lines, &others) {
+                // It may have what all of them leave.
+                closed.entry(place).or_default().raise(&kept);
+            }
         }
         self.yielding = yielding;
-        for (other, room) in &closed {
-            self.stand_in(fleet, *other, room);
-        }
+        self.stand_in(fleet, "promises", &closed);
         !self.stand_ins.is_empty()
     }
 
@@ -112,6 +115,7 @@ impl Ahead {
         queue: QueueId,
     ) -> Option<i64> {
         let request = needs.request;
+        let before = self.promises.of(&queue).cloned();
         let mine = self
             .promises
             .for_head(&request.id)
@@ -135,7 +139,11 @@ impl Ahead {
                     room,
                     runtime_ms: self.told(request),
                 };
-                self.promises.offer(&queue, promise);
+                if self.promises.offer(&queue, promise)
+                    && let Some(before) = before
+                {
+                    self.opened.merge(held(fleet, &before));
+                }
             }
         }
         self.start_ms(&request.id)
@@ -236,10 +244,12 @@ impl Ahead {
         runners
     }
 
-    /// A workload has its place now, on these nodes. Promises that it was let through are made anew.
-    /// What is closed no more may help others.
-    pub(super) fn placed(&mut self, id: &WorkloadId, fleet: &Fleet) -> Event {
-        let opened = self.give_up(id, fleet);
+    /// A workload has its place now, on these nodes, and needs no promise any more. Those that it was let through are made anew.
+    pub(super) fn placed(&mut self, id: &WorkloadId, fleet: &Fleet) {
+        if let Some((promise, _)) = self.promises.for_head(id) {
+            self.opened.merge(held(fleet, promise));
+            self.promises.done(id);
+        }
         match self.would_end.take() {
             Some(end) if !self.is_empty() => self.let_in.insert(id.clone(), end),
             _ => self.let_in.remove(id),
@@ -249,40 +259,27 @@ impl Ahead {
                 let mut places = promise.room.keys();
                 places.any(|(target, node)| holds_on(fleet, id, target, node))
             };
-            if self.promises.of(&queue).is_some_and(on) {
-                self.promises.withdraw(&queue);
+            if self.promises.of(&queue).is_some_and(on)
+                && let Some(promise) = self.promises.withdraw(&queue)
+            {
+                self.opened.merge(held(fleet, &promise));
             }
         }
-        opened
-    }
-
-    /// A workload needs no promise any more.
-    fn give_up(&mut self, id: &WorkloadId, fleet: &Fleet) -> Event {
-        let Some((promise, _)) = self.promises.for_head(id) else {
-            return Event::nothing();
-        };
-        let numbers = promise.room.values().flat_map(Amounts::positive);
-        let names = numbers.map(|number| fleet.resources().name(number).to_owned());
-        let opened = Event::freed(names.collect());
-        self.promises.done(id);
-        opened
     }
 
     /// A workload is gone.
     pub(super) fn forget(&mut self, id: &WorkloadId) {
-        self.freed |= self.promises.for_head(id).is_some();
-        self.promises.done(id);
+        if self.promised(id) {
+            self.opened = Event::everything();
+            self.promises.done(id);
+        }
         self.retold.remove(id);
         self.let_in.remove(id);
     }
 
-    /// What was opened by those who are gone may help others.
-    pub(super) fn take_freed(&mut self) -> Event {
-        if std::mem::take(&mut self.freed) {
-            Event::everything()
-        } else {
-            Event::nothing()
-        }
+    /// What is held no more since this was asked last.
+    pub(super) fn take_opened(&mut self) -> Event {
+        std::mem::take(&mut self.opened)
     }
 
     /// When a workload was promised to start.
@@ -303,6 +300,9 @@ impl Ahead {
 
     /// Nodes and queues may have other names and meanings now.
     pub(super) fn clear(&mut self) {
+        if !self.is_empty() {
+            self.opened = Event::everything();
+        }
         self.promises = Promises::default();
     }
 
@@ -417,14 +417,14 @@ impl Ahead {
             // Nobody is known to leave.
             return None;
         }
-        let others: Vec<(QueueId, Room<Place>)> = self
+        let others: Vec<(WorkloadId, Room<Place>)> = self
             .promises
             .iter()
             .filter(|(other, _)| **other != queue)
-            .map(|(other, promise)| (*other, promise.room.clone()))
+            .map(|(_, promise)| (promise.head.clone(), promise.room.clone()))
             .collect();
-        for (other, room) in &others {
-            self.stand_in(fleet, *other, room);
+        for (head, room) in &others {
+            self.stand_in(fleet, head.as_str(), room);
         }
         let tiers = needs.tiers(fleet, around.now_ms);
         let mut ids: BTreeSet<WorkloadId> = BTreeSet::new();
@@ -481,13 +481,37 @@ impl Ahead {
         Some((start, best?))
     }
 
-    fn stand_in(&mut self, fleet: &mut Fleet, queue: QueueId, room: &Room<Place>) {
+    fn stand_in(&mut self, fleet: &mut Fleet, name: &str, room: &Room<Place>) {
         // No object has such a name.
-        let id = WorkloadId::from(format!("promise of queue {queue:?}"));
+        let id = WorkloadId::from(format!("held for {name}"));
         let targets = stand_in::put(fleet, &id, room);
         let placed = targets.into_iter().map(|target| (id.clone(), target));
         self.stand_ins.extend(placed);
     }
+}
+
+/// What becomes possible where a promise holds nothing any more.
+fn held(fleet: &Fleet, promise: &Promise<WorkloadId, Place>) -> Event {
+    let numbers = promise.room.values().flat_map(Amounts::positive);
+    let names = numbers.map(|number| fleet.resources().name(number).to_owned());
+    Event::freed(names.collect())
+}
+
+/// What is held for others on the nodes of a promise by the time at which it begins.
+fn held_by(
+    promise: &Promise<WorkloadId, Place>,
+    standing: &[&Promise<WorkloadId, Place>],
+) -> Room<Place> {
+    let mut held: Room<Place> = Room::new();
+    let others = standing
+        .iter()
+        .filter(|other| other.head != promise.head && other.holds_by(promise));
+    for (place, amounts) in others.flat_map(|other| &other.room) {
+        if promise.room.contains_key(place) {
+            held.entry(place.clone()).or_default().add_all(amounts);
+        }
+    }
+    held
 }
 
 /// The room on the nodes with the least running work that would hold a head if they were empty.

@@ -100,10 +100,9 @@ impl Planner {
     ) -> (Vec<Decision>, Report) {
         self.now_ms = now_ms;
         let mut report = Report {
-            freed: self.ahead.take_freed(),
+            troubled: self.history.tell(fleet, now_ms),
             ..Report::default()
         };
-        report.troubled = self.history.tell(fleet, now_ms);
         self.accounts.count(fleet, &self.policy);
         for request in requests {
             let needs = self.ask(fleet, request);
@@ -143,6 +142,7 @@ impl Planner {
             ..
         } = cycle;
         report.freed.merge(self.recharged());
+        report.freed.merge(self.ahead.take_opened());
         let mut answers: Vec<Decision> = requests
             .iter()
             .filter_map(|request| decisions.remove(&request.id))
@@ -414,8 +414,7 @@ impl Planner {
         self.ahead.open(cycle.fleet);
         self.kept.open(cycle.fleet);
         if decision.parts.iter().any(|part| part.change == Change::New) {
-            let opened = self.ahead.placed(&request.id, cycle.fleet);
-            cycle.report.freed.merge(opened);
+            self.ahead.placed(&request.id, cycle.fleet);
             self.kept.placed(&request.id);
         }
         if let Some(swapped) = &swapped {

@@ -143,7 +143,7 @@ impl Policy for Promised {
                 .as_ref()
                 .filter(|promise| !mine && !promise.lets(end))
             {
-                for (node, kept) in promise.closed(&lines) {
+                for (node, kept) in promise.closed(&lines, &Room::new()) {
                     open[node] -= kept.get(0);
                 }
             }

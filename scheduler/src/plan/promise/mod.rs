@@ -155,8 +155,9 @@ impl<I, N: Ord + Clone> Promise<I, N> {
         }
     }
 
-    /// What of each node is kept from those whom it does not let: what is free now and will not be free beside it at its start.
-    pub fn closed(&self, lines: &Lines<N>) -> Room<N> {
+    /// What of each node is kept from those whom it does not let: what is free now and will not be free at its start beside it and what is held
+    /// by then for others.
+    pub fn closed(&self, lines: &Lines<N>, others: &Room<N>) -> Room<N> {
         let mut closed = Room::new();
         for (node, held) in &self.room {
             let Some(line) = lines.get(node) else {
@@ -165,7 +166,10 @@ impl<I, N: Ord + Clone> Promise<I, N> {
             let then = self
                 .start_ms
                 .map_or_else(|| line.free().clone(), |start| line.free_at(start));
-            let beside = then.less(held);
+            let mut beside = then.less(held);
+            if let Some(others) = others.get(node) {
+                beside = beside.less(others);
+            }
             let kept = line.free().less(&beside);
             let mut amounts = Amounts::default();
             for number in kept.positive() {
@@ -174,6 +178,11 @@ impl<I, N: Ord + Clone> Promise<I, N> {
             closed.insert(node.clone(), amounts);
         }
         closed
+    }
+
+    /// Whether it holds its room by the time at which another begins; who has no date holds it now.
+    pub fn holds_by(&self, other: &Self) -> bool {
+        self.start_ms <= other.start_ms
     }
 
     /// What it takes out of the plan of others: its room, until it ends.

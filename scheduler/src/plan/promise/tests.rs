@@ -79,13 +79,13 @@ fn only_what_is_held_is_closed() {
     ]
     .into();
     let dated = promise(Some(100), &[("a", 6)]);
-    assert_eq!(dated.closed(&lines), room(&[("a", 2)]));
+    assert_eq!(dated.closed(&lines, &Room::new()), room(&[("a", 2)]));
     assert!(dated.lets(Some(100)), "ending exactly then is in time");
     assert!(!dated.lets(Some(101)));
     assert!(!dated.lets(None), "nobody of unknown run time");
     let undated = promise(None, &[("a", 6)]);
     assert_eq!(
-        undated.closed(&lines),
+        undated.closed(&lines, &Room::new()),
         room(&[("a", 4)]),
         "all that becomes free is kept"
     );
@@ -219,7 +219,7 @@ proptest! {
         let promise = Promise { head: 0_u8, priority: 0, start_ms: Some(start), room, runtime_ms: None };
         let mut lines = lines;
         for (node, amount, end) in jobs {
-            let closed = promise.closed(&lines);
+            let closed = promise.closed(&lines, &Room::new());
             let Some(line) = lines.get_mut(&node) else { continue };
             let kept = if promise.lets(end) { 0 } else { closed.get(&node).map_or(0, |closed| closed.get(0)) };
             if line.free().get(0) - kept >= amount {
@@ -228,6 +228,45 @@ proptest! {
         }
         for (node, held) in &promise.room {
             prop_assert!(lines[node].free_at(start).get(0) >= held.get(0));
+        }
+    }
+
+    /// Two queues are promised something: whoever starts on what both leave delays neither.
+    #[test]
+    fn backfill_delays_neither_of_two(lines in lines(), pods_of in prop::array::uniform2((1..6_i64, 1..9_i64)), jobs in prop::collection::vec((0..5_u8, 1..9_i64, prop::option::of(1..60_i64)), 0..12)) {
+        let mut promises: Vec<Promise<u8, u8>> = Vec::new();
+        for (head, (count, each)) in (0..).zip(pods_of) {
+            // Beside what is held for the other one, whenever that begins.
+            let mut beside = lines.clone();
+            for (node, held) in promises.iter().flat_map(|promise| &promise.room) {
+                beside.get_mut(node).expect("a node").occupy(held, None);
+            }
+            if let Some((start, room)) = earliest(&beside, 0, pods(count, each)) {
+                promises.push(Promise { head, priority: 0, start_ms: Some(start), room, runtime_ms: None });
+            }
+        }
+        let mut lines = lines;
+        let others = |promise: &Promise<u8, u8>| {
+            let mut room: Room<u8> = Room::new();
+            let held = promises.iter().filter(|other| other.head != promise.head && other.holds_by(promise));
+            held.flat_map(|other| &other.room).for_each(|(node, held)| room.entry(*node).or_default().add_all(held));
+            room
+        };
+        for (node, amount, end) in jobs {
+            let heeded = promises.iter().filter(|promise| !promise.lets(end));
+            let closed = heeded.map(|promise| promise.closed(&lines, &others(promise)));
+            let kept = closed.filter_map(|closed| Some(closed.get(&node)?.get(0))).max().unwrap_or(0);
+            let Some(line) = lines.get_mut(&node) else { continue };
+            if line.free().get(0) - kept >= amount {
+                line.occupy(&gpus(amount), end);
+            }
+        }
+        for promise in &promises {
+            let (start, others) = (promise.start_ms.expect("a date"), others(promise));
+            for (node, held) in &promise.room {
+                let both = held.get(0) + others.get(node).map_or(0, |held| held.get(0));
+                prop_assert!(lines[node].free_at(start).get(0) >= both, "{node} at {start}");
+            }
         }
     }
 }
