@@ -41,10 +41,15 @@ impl Deref for Asked<'_> {
     }
 }
 
+/// Those who wait in one queue, the first first.
+type Line<'a> = BTreeMap<Place, Asked<'a>>;
+
 /// Who waits, by queue: in its own order inside a queue, by priority, turn, age and id; between queues the strongest claim decides.
 #[derive(Debug, Default)]
 pub(super) struct Race<'a> {
-    lines: BTreeMap<QueueId, BTreeMap<Place, Asked<'a>>>,
+    lines: BTreeMap<QueueId, Line<'a>>,
+    /// Those at the heads of lines who may not start. They keep their place, and the claim of the queue is that of who comes after them.
+    held_back: BTreeMap<QueueId, Line<'a>>,
     /// Those in a queue or below it, by branch, the first first.
     fields: BTreeMap<QueueId, BTreeSet<Runner>>,
     /// Where each branch stands in the field of its parent.
@@ -53,8 +58,8 @@ pub(super) struct Race<'a> {
     news: BTreeSet<QueueId>,
 }
 
-/// The best head of a branch. The strongest claim goes first, at the nearest common parent the branch that ranks first; heads that may not
-/// start go last, of these the queue of the lower number.
+/// The best claim of a branch. The strongest goes first, at the nearest common parent the branch that ranks first; where nobody may
+/// start goes last, of these the queue of the lower number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Runner {
     claim: Claim,
@@ -92,30 +97,44 @@ impl<'a> Race<'a> {
             // Others have used up what it counted on.
             self.look_at(accounts, first.queue);
         };
-        let line = self.lines.get_mut(&first.queue)?;
+        self.news.insert(first.queue);
+        let request = self.take_first(first.queue)?;
+        let standing = accounts.claim(first.queue, &request);
+        Some((request, standing))
+    }
+
+    /// Takes the first of a queue out, whether it may start or not.
+    fn take_first(&mut self, queue: QueueId) -> Option<Asked<'a>> {
+        let key = |lines: &BTreeMap<QueueId, Line<'a>>| {
+            let (place, _) = lines.get(&queue)?.first_key_value()?;
+            Some(place.clone())
+        };
+        let (next, back) = (key(&self.lines), key(&self.held_back));
+        let lines = match (&next, &back) {
+            (Some(next), Some(back)) if next < back => &mut self.lines,
+            (_, Some(_)) => &mut self.held_back,
+            _ => &mut self.lines,
+        };
+        let line = lines.get_mut(&queue)?;
         let (_, request) = line.pop_first()?;
         if line.is_empty() {
-            self.lines.remove(&first.queue);
+            lines.remove(&queue);
         }
-        self.news.insert(first.queue);
-        let standing = match first.claim {
-            Claim::Stands(standing) => Some(standing),
-            Claim::MayNotStart => None,
-        };
-        Some((request, standing))
+        Some(request)
     }
 
     /// Something was given back: everybody's claim may be stronger.
     pub(super) fn look_again(&mut self) {
         self.news.extend(self.lines.keys());
+        self.news.extend(self.held_back.keys());
     }
 
     /// Finds the places of a queue's line and of all branches that it is in.
     fn look_at(&mut self, accounts: &Accounts, queue: QueueId) {
         let tree = accounts.shares.tree();
         let line = Branch::Line(queue);
-        let head = self.claim(accounts, queue);
-        self.put(accounts, queue, line, head.map(|claim| (claim, queue)));
+        let claim = self.claim(accounts, queue);
+        self.put(accounts, queue, line, claim.map(|claim| (claim, queue)));
         for one in tree.path(queue) {
             let Some(parent) = tree.parent(one) else {
                 break;
@@ -153,10 +172,25 @@ impl<'a> Race<'a> {
         self.stands.insert(branch, runner);
     }
 
-    /// How strong the claim of a queue's head is; `None`: nobody waits in its line.
-    fn claim(&self, accounts: &Accounts, queue: QueueId) -> Option<Claim> {
-        let (_, head) = self.lines.get(&queue)?.first_key_value()?;
-        let standing = accounts.claim(queue, head);
-        Some(standing.map_or(Claim::MayNotStart, Claim::Stands))
+    /// How strong the claim of the first of a queue is who may start; `None`: nobody waits there.
+    fn claim(&mut self, accounts: &Accounts, queue: QueueId) -> Option<Claim> {
+        let back = self.held_back.get(&queue).and_then(Line::first_key_value);
+        if let Some(standing) = back.and_then(|(_, head)| accounts.claim(queue, head)) {
+            return Some(Claim::Stands(standing));
+        }
+        let waits = back.is_some();
+        let Some(line) = self.lines.get_mut(&queue) else {
+            return waits.then_some(Claim::MayNotStart);
+        };
+        while let Some(head) = line.first_entry() {
+            if let Some(standing) = accounts.claim(queue, head.get()) {
+                return Some(Claim::Stands(standing));
+            }
+            let (place, request) = head.remove_entry();
+            let back = self.held_back.entry(queue).or_default();
+            back.insert(place, request);
+        }
+        self.lines.remove(&queue);
+        Some(Claim::MayNotStart)
     }
 }
