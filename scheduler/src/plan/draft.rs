@@ -114,15 +114,14 @@ pub(super) fn draft(fleet: &Fleet, needs: &Needs<'_>, hub_degraded: bool, now_ms
         base: Vec::new(),
         exits: Vec::new(),
     };
+    let mut silent = Vec::new();
     for part in request.current.iter().filter(|part| !part.evicting) {
         match standing(fleet, request, part, hub_degraded, now_ms) {
             Standing::Stays => has.base.push(part),
             Standing::Waits(reason, message, wake) => {
                 has.base.push(part);
                 draft.wake_ms = earliest(draft.wake_ms, wake);
-                if request.strategy != Strategy::Duplicate {
-                    draft.notes.push((reason, message));
-                }
+                silent.push((reason, message));
             }
             Standing::Leaves(exit) => has.exits.push((part, exit)),
         }
@@ -139,6 +138,11 @@ pub(super) fn draft(fleet: &Fleet, needs: &Needs<'_>, hub_degraded: bool, now_ms
         Strategy::Divide | Strategy::Gang => {
             strategies::ganged(fleet, needs, &has, &tiers, &mut draft);
         }
+    }
+    // Of copies nothing is missed while there are others.
+    let nowhere = silent.len() == has.base.len() && draft.added.is_empty();
+    if request.strategy != Strategy::Duplicate || nowhere {
+        draft.notes.extend(silent);
     }
     let missing =
         draft.missing.is_some() || draft.leaving.iter().any(|one| one.step == Step::Stuck);
