@@ -19,9 +19,11 @@ use super::closed::alike;
 use super::draft::Draft;
 use super::needs::Needs;
 use super::promise::Room;
-use super::stand_in::{self, Place, hand_on};
-use super::{Current, Decision, Request, swap};
-use crate::fleet::{Amounts, Event, Fleet, Node, Target, TargetName, TargetState, WorkloadId};
+use super::stand_in::{self, Place};
+use super::{Current, Decision, Request, swap, whereabouts};
+use crate::fleet::{
+    Amounts, Event, Fleet, Node, Share, Target, TargetName, TargetState, WorkloadId,
+};
 use crate::shares::Ask;
 
 /// What is kept for whom.
@@ -275,21 +277,25 @@ impl Kept {
         let Some(spares) = self.spares.get(id) else {
             return Vec::new();
         };
+        let targets: BTreeSet<&TargetName> = spares.room.keys().map(|(name, _)| name).collect();
         let mut guests = BTreeSet::new();
-        for (name, node) in spares.room.keys() {
-            let holds = fleet
-                .target(name.as_str())
-                .into_iter()
-                .flat_map(Target::holds);
-            let there = holds.filter(|(other, hold)| {
-                hold.passed_on.is_empty()
-                    && hold.claimed.iter().any(|share| share.node == *node)
-                    && is_guest(book, other, id, spares.priority)
-            });
-            guests.extend(there.map(|(other, _)| other.clone()));
+        for name in targets {
+            for (guest, shares) in guests_on(fleet, name, book, id, spares.priority) {
+                let place = |share: &Share| (name.clone(), share.node.clone());
+                if shares
+                    .iter()
+                    .any(|one| spares.room.contains_key(&place(one)))
+                {
+                    guests.insert(guest);
+                }
+            }
         }
         for guest in &guests {
-            hand_on(fleet, guest, true);
+            for name in fleet.holders(guest) {
+                let booked = book.get(guest);
+                let shares = booked.map(|one| whereabouts(fleet, &name, &one.request));
+                fleet.pass_on(guest, &name, shares.unwrap_or_default());
+            }
         }
         guests.into_iter().collect()
     }
@@ -311,6 +317,7 @@ impl Kept {
         let Some(share) = largest(&needs, part) else {
             return Room::new();
         };
+        let guests = guests_on(fleet, &part.target, book, &request.id, request.priority);
         let Some(target) = fleet.target(part.target.as_str()) else {
             return Room::new();
         };
@@ -320,7 +327,7 @@ impl Kept {
             .filter_map(|node| target.position(&node.name))
             .collect();
         let pinned: Vec<usize> = own.iter().copied().collect();
-        let guests = guests_on(target, book, request);
+        let guests = guests_by_node(target, book, &guests);
         let others: BTreeSet<&Place> = self
             .spares
             .values()
@@ -531,15 +538,36 @@ struct Guests {
     pods: BTreeMap<WorkloadId, Vec<(usize, i64)>>,
 }
 
-/// What those hold by node who would leave at once.
-fn guests_on(target: &Target, book: &Book, owner: &Request) -> BTreeMap<usize, Guests> {
+/// Who would leave a target at once for a gang, and where they are there.
+fn guests_on(
+    fleet: &mut Fleet,
+    name: &TargetName,
+    book: &Book,
+    owner: &WorkloadId,
+    priority: i32,
+) -> Vec<(WorkloadId, Vec<Share>)> {
+    let holds = fleet.target(name.as_str()).into_iter();
+    let guests = holds
+        .flat_map(Target::holds)
+        .filter(|(id, hold)| hold.passed_on.is_empty() && is_guest(book, id, owner, priority));
+    let guests: Vec<WorkloadId> = guests.map(|(id, _)| id.clone()).collect();
+    let place = |id: WorkloadId| {
+        let shares = whereabouts(fleet, name, &book.get(&id)?.request);
+        Some((id, shares))
+    };
+    guests.into_iter().filter_map(place).collect()
+}
+
+/// What guests have on each node.
+fn guests_by_node(
+    target: &Target,
+    book: &Book,
+    guests: &[(WorkloadId, Vec<Share>)],
+) -> BTreeMap<usize, Guests> {
     let mut found: BTreeMap<usize, Guests> = BTreeMap::new();
-    let guests = target.holds().filter(|(id, hold)| {
-        hold.passed_on.is_empty() && is_guest(book, id, &owner.id, owner.priority)
-    });
-    for (id, hold) in guests {
+    for (id, shares) in guests {
         let Some(booked) = book.get(id) else { continue };
-        for share in &hold.claimed {
+        for share in shares {
             let Some(node) = target.position(share.node.as_str()) else {
                 continue;
             };

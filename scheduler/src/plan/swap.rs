@@ -102,13 +102,13 @@ pub(super) fn again(
         };
         on(&second.request) && !on(&request)
     };
-    let mut evictions = Vec::new();
+    let mut evictions = first.evictions.clone();
     for guest in guests {
         let mut targets = fleet.holders(guest).into_iter();
         let leaves = targets.any(|name| {
             let target = fleet.target(name.as_str());
             let hold = target.and_then(|target| target.held(guest));
-            let mut shares = hold.into_iter().flat_map(|hold| &hold.claimed);
+            let mut shares = hold.into_iter().flat_map(|hold| &hold.passed_on);
             shares.any(|share| used(&name, share.node.as_str()))
         });
         if leaves {
