@@ -86,21 +86,48 @@ pub(super) fn gang(fleet: &Fleet, needs: &Needs<'_>, ask: &Ask<'_>) -> Option<Ve
     if ask.minimums == ask.wants {
         return None;
     }
-    let parts = ask
-        .tiers
+    let parts = ask.tiers.iter().flat_map(|tier| {
+        let one = partial(fleet, needs, ask, tier).map(|added| vec![added]);
+        one.into_iter()
+            .chain(most_over_several(fleet, needs, ask, tier))
+    });
+    // Of equal ones the first tier's, and there the one on one target.
+    let total = |parts: &[Added]| parts.iter().flat_map(|one| &one.counts).sum::<i64>();
+    parts.reduce(|best, next| {
+        if total(&next) > total(&best) {
+            next
+        } else {
+            best
+        }
+    })
+}
+
+/// As much of an elastic gang of one role as several targets hold: what it would grow to when it runs.
+fn most_over_several(
+    fleet: &Fleet,
+    needs: &Needs<'_>,
+    ask: &Ask<'_>,
+    tier: &[TargetName],
+) -> Option<Vec<Added>> {
+    needs.request.gang_per_target?;
+    let ([want], [least]) = (&ask.wants[..], &ask.minimums[..]) else {
+        return None;
+    };
+    let seen = tier
         .iter()
-        .filter_map(|tier| partial(fleet, needs, ask, tier));
-    // Of equal ones the first tier's.
-    let total = |added: &Added| added.counts.iter().sum::<i64>();
-    parts
-        .reduce(|best, next| {
-            if total(&next) > total(&best) {
-                next
-            } else {
-                best
-            }
-        })
-        .map(|added| vec![added])
+        .filter_map(|name| Seen::new(fleet, needs, ask, name));
+    let room: i64 = seen.map(|one| one.total(0)).sum();
+    let mut counts = (1.max(*least)..=room.min(*want)).rev();
+    counts.find_map(|count| {
+        let less = Ask {
+            wants: vec![count],
+            minimums: ask.minimums.clone(),
+            levels: ask.levels.clone(),
+            within: ask.within.clone(),
+            ..*ask
+        };
+        over_several(fleet, needs, &less, tier)
+    })
 }
 
 /// Positions of the nodes inside the domain of what already runs.
