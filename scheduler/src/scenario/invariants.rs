@@ -12,7 +12,7 @@ use super::outcome::{Placed, Round};
 use super::rounds::{Decisions, World};
 use super::{Scenario, WorkloadSpec};
 use crate::fleet::{TargetState, WorkloadId};
-use crate::plan::{Decision, Outcome, Request};
+use crate::plan::{Current, Decision, Outcome, Request};
 
 /// The same inputs in another order give the same.
 pub(super) fn deterministic(before: &World, decisions: &Decisions) -> Result<(), String> {
@@ -54,18 +54,23 @@ pub(super) fn sticks(settled: &World) -> Result<(), String> {
         let mut leaving = one.leaving.iter();
         leaving.any(|part| part.reason == Reason::OverranEstimate)
     };
-    // So is who has just started above what its queue is entitled to: what a cycle has decided it does not take back itself.
-    let above = |one: &Decision| {
-        let mut leaving = one.leaving.iter();
-        let reclaimed = leaving.any(|part| part.reason == Reason::ReclaimedByEntitledQueue);
+    // So is who has just started and is in the way of another queue, or would rather be elsewhere for somebody: what a cycle has decided it does
+    // not take back itself, neither whole nor in part.
+    let new = |one: &Decision| {
+        let for_others = |reason: &Reason| {
+            let reasons = [Reason::ReclaimedByEntitledQueue, Reason::Defragmented];
+            reasons.contains(reason)
+        };
+        let shrinks = one.explanation.reason.as_ref().is_some_and(for_others);
+        let gives_way = shrinks || one.leaving.iter().any(|part| for_others(&part.reason));
         let parts = settled
             .requests
             .get(&one.id)
             .into_iter()
             .flat_map(|one| &one.current);
-        reclaimed && { parts }.any(|part| part.started_ms == Some(settled.now_ms))
+        gives_way && { parts }.any(|part| part.started_ms == Some(settled.now_ms))
     };
-    if decisions.values().any(|one| due(one) || above(one)) {
+    if decisions.values().any(|one| due(one) || new(one)) {
         return Ok(());
     }
     let moved = decisions.values().find(|one| one.outcome == Outcome::Place);
@@ -105,7 +110,7 @@ pub(super) fn sound(scenario: &Scenario, before: &World, round: &Round) -> Resul
             .requests
             .get(&WorkloadId::from(name))
             .ok_or_else(|| format!("{name} runs before it has arrived"))?;
-        whole(workload, earlier, places)?;
+        whole(scenario, workload, earlier, places)?;
         together(scenario, workload, earlier, before.now_ms, places)?;
         allowed(scenario, workload, earlier, before.now_ms, places)?;
     }
@@ -151,17 +156,27 @@ fn pods<'a>(places: impl IntoIterator<Item = &'a Placed>, set: &str) -> i64 {
         .sum()
 }
 
-fn ran(earlier: &Request, set: &str) -> i64 {
+/// Pods of a role that ran before and can be seen.
+fn ran(scenario: &Scenario, earlier: &Request, set: &str) -> i64 {
+    let lost = |part: &Current| {
+        let target = scenario.target(part.target.as_str());
+        target.is_none_or(|target| target.state == TargetState::Lost)
+    };
     earlier
         .current
         .iter()
-        .filter(|part| !part.evicting)
+        .filter(|part| !part.evicting && !lost(part))
         .map(|part| part.counts.get(set).copied().unwrap_or(0))
         .sum()
 }
 
 /// A gang has all of its pods or, elastic, its minimum. What ran with fewer may go on.
-fn whole(workload: &WorkloadSpec, earlier: &Request, places: &[Placed]) -> Result<(), String> {
+fn whole(
+    scenario: &Scenario,
+    workload: &WorkloadSpec,
+    earlier: &Request,
+    places: &[Placed],
+) -> Result<(), String> {
     let targets: BTreeSet<&str> = places.iter().map(|place| place.target.as_str()).collect();
     for set in &workload.pods {
         let least = match workload.strategy {
@@ -171,7 +186,7 @@ fn whole(workload: &WorkloadSpec, earlier: &Request, places: &[Placed]) -> Resul
         let least = if earlier.current.is_empty() {
             least
         } else {
-            least.min(ran(earlier, &set.name))
+            least.min(ran(scenario, earlier, &set.name))
         };
         let copies = if workload.strategy == Strategy::Duplicate && earlier.current.is_empty() {
             i64::try_from(targets.len()).unwrap_or(i64::MAX)

@@ -92,20 +92,15 @@ fn run(
             round: number,
             message,
         };
-        let before = world.clone();
-        let begun = micros();
-        let decisions = world.cycle();
-        spent += micros().saturating_sub(begun);
-        decided += decisions.len() as u64;
-        let round = shown(scenario, &before, &world, &decisions).map_err(broken)?;
-        invariants::deterministic(&before, &decisions).map_err(broken)?;
-        invariants::sound(scenario, &before, &round).map_err(broken)?;
-        world.settle(&decisions);
-        // Who has given way may come back, and may give way again: that is a cause.
-        let calm = round.evicted.is_empty() && round.moved.is_empty();
-        if calm && !shrank(&before, &round) {
-            invariants::sticks(&world).map_err(broken)?;
-        }
+        let round = world
+            .round(scenario, &mut |cycle| {
+                let begun = micros();
+                let decisions = cycle();
+                spent += micros().saturating_sub(begun);
+                decided += decisions.len() as u64;
+                decisions
+            })
+            .map_err(broken)?;
         outcome.rounds.push(round);
         invariants::budget(scenario, &outcome.rounds).map_err(broken)?;
     }
@@ -130,7 +125,7 @@ impl World {
     }
 
     /// What runs has its room.
-    fn adopted(mut self) -> Self {
+    pub(super) fn adopted(mut self) -> Self {
         let running = self.requests.values();
         for request in running.filter(|one| !one.current.is_empty()) {
             self.core.adopt(request);
@@ -141,6 +136,26 @@ impl World {
     /// Plans everybody, and again whom that may have helped.
     pub(super) fn cycle(&mut self) -> Decisions {
         self.core.plan_all(&self.requests, self.now_ms)
+    }
+
+    /// One cycle, all that follows from it, and what must hold then. `measured` runs the cycle.
+    pub(super) fn round(
+        &mut self,
+        scenario: &Scenario,
+        measured: &mut dyn FnMut(&mut dyn FnMut() -> Decisions) -> Decisions,
+    ) -> Result<Round, String> {
+        let before = self.clone();
+        let decisions = measured(&mut || self.cycle());
+        let round = shown(scenario, &before, self, &decisions)?;
+        invariants::deterministic(&before, &decisions)?;
+        invariants::sound(scenario, &before, &round)?;
+        self.settle(&decisions);
+        // Who has given way may come back, and may give way again: that is a cause.
+        let calm = round.evicted.is_empty() && round.moved.is_empty();
+        if calm && !shrank(&before, &round) {
+            invariants::sticks(self)?;
+        }
+        Ok(round)
     }
 
     /// All that was decided has happened.

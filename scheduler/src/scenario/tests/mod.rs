@@ -1,5 +1,7 @@
 //! The format, the comparison, and that the invariants can break.
 
+mod changes;
+mod fleets;
 mod random;
 
 use super::invariants;

@@ -1,163 +1,18 @@
 //! Any text is answered, and any fleet keeps the invariants.
 
-use std::fmt::Write as _;
-
 use proptest::prelude::*;
 
-use super::super::{change, parse, recorded, simulate, view};
+use super::super::{Scenario, change, parse, recorded, simulate, view};
 use super::SMALL;
+use super::fleets::{cases, config};
 use crate::record::{Encoder, Replay};
 
-/// One workload of a random fleet.
-#[derive(Clone, Debug)]
-struct Job {
-    queue: usize,
-    priority: i32,
-    age: u32,
-    pods: i64,
-    gpus: i64,
-    least: Option<i64>,
-    strategy: usize,
-    rack: usize,
-    preemptible: bool,
-    min_runtime: u32,
-    runtime: Option<u32>,
-    spares: usize,
-    scoring: usize,
-}
-
-/// How jobs weigh places.
-const SCORINGS: [&str; 4] = [
-    "[]",
-    "[{cost: 1}]",
-    "[{topology: 1, cost: 2}, {blastRadius: 1}]",
-    "[{occupancy: 3, faults: 1, cost: 1, carbon: 9}]",
-];
-
-fn jobs() -> impl Strategy<Value = Vec<Job>> {
-    let job = (
-        (0..3_usize, 0..3_i32, 0..100_u32, 1..6_i64, 0..5_i64),
-        (prop::option::of(1..3_i64), 0..5_usize, 0..4_usize),
-        (
-            prop::bool::weighted(0.8),
-            0..90_u32,
-            prop::option::of(1..600_u32),
-        ),
-        (0..6_usize, 0..SCORINGS.len()),
-    );
-    let job = job.prop_map(
-        |((queue, priority, age, pods, gpus), (least, strategy, rack), rest, more)| Job {
-            queue,
-            priority,
-            age,
-            pods,
-            gpus,
-            least: least.map(|least| least.min(pods)),
-            strategy,
-            rack,
-            preemptible: rest.0,
-            min_runtime: rest.1,
-            runtime: rest.2,
-            spares: more.0,
-            scoring: more.1,
-        },
-    );
-    prop::collection::vec(job, 1..10)
-}
-
-/// A fleet of two targets on which the first jobs that fit run already, one node each.
-fn text(
-    jobs: &[Job],
-    nodes: (usize, usize),
-    state: usize,
-    running: usize,
-    guaranteed: (i64, i64),
-    moves: u32,
-) -> String {
-    let mut text = format!(
-        "name: random\nconfig: {{levels: [rack], rounds: 3, defragment: {moves}}}\nqueues:\n- {{name: q0, guaranteed: {{gpu: {}}}}}\n- {{name: q1, weight: 2, limit: {{gpu: {}}}}}\n- {{name: q2, parent: q1}}\nfleet:\n",
-        guaranteed.0, guaranteed.1
-    );
-    let states = ["Ready", "Ready", "Cordoned", "Draining"];
-    for (target, count) in [("east", nodes.0), ("west", nodes.1)] {
-        let state = if target == "west" {
-            states[state]
-        } else {
-            "Ready"
-        };
-        let _infallible = write!(
-            text,
-            "- target: {target}\n  state: {state}\n  cost: {{gpu: {count}}}\n  carbonIntensity: {}\n  nodes:\n",
-            9 - count
-        );
-        for node in 0..count {
-            let _infallible = writeln!(
-                text,
-                "  - {{name: n{node}, labels: {{rack: r{}}}, capacity: {{gpu: 8, cpu: 32}}}}",
-                node / 2
-            );
-        }
-    }
-    text.push_str("workloads:\n");
-    let mut free: Vec<(String, i64)> = (0..nodes.0)
-        .map(|node| ("east".to_owned(), node))
-        .chain((0..nodes.1).map(|node| ("west".to_owned(), node)))
-        .map(|(target, node)| (format!("target: {target}, node: n{node}-0"), 8))
-        .collect();
-    for (index, job) in jobs.iter().enumerate() {
-        let strategy = ["Gang", "Gang", "Gang", "Divide", "Duplicate"][job.strategy];
-        let _infallible = write!(
-            text,
-            "- {{name: w{index}, queue: q{}, priority: {}, submitted: -{}m, strategy: {strategy}, preemptible: {}, minRuntime: {}m, pods: [{{count: {}, requests: {{gpu: {}, cpu: 1}}}}]",
-            job.queue, job.priority, job.age, job.preemptible, job.min_runtime, job.pods, job.gpus
-        );
-        if let Some(least) = job.least.filter(|_| strategy != "Duplicate") {
-            let _infallible = write!(text, ", minCount: {least}");
-        }
-        if job.spares < 3 && strategy == "Gang" {
-            let _infallible = write!(text, ", spares: {}", job.spares);
-        }
-        let _infallible = write!(text, ", scoring: {}", SCORINGS[job.scoring]);
-        if let Some(runtime) = job.runtime {
-            let _infallible = write!(text, ", runtime: {runtime}m");
-        }
-        if job.rack < 2 && strategy == "Gang" {
-            let mode = ["Required", "Preferred"][job.rack];
-            let _infallible = write!(text, ", topology: {{level: rack, mode: {mode}}}");
-        }
-        let room = free
-            .iter_mut()
-            .find(|(_, free)| *free >= job.pods * job.gpus);
-        if let (true, Some((node, free))) = (index < running && strategy == "Gang", room) {
-            *free -= job.pods * job.gpus;
-            let _infallible = write!(
-                text,
-                ", state: Running, runsOn: [{{{node}, count: {}, started: -{}m}}]",
-                job.pods, job.age
-            );
-        }
-        text.push_str("}\n");
-    }
-    text
+fn read(text: &str) -> Result<Scenario, TestCaseError> {
+    parse("random.yaml", text)
+        .map_err(|problems| TestCaseError::fail(format!("{problems}\n{text}")))
 }
 
 proptest! {
-    #[test]
-    fn any_fleet_keeps_the_invariants(
-        jobs in jobs(),
-        nodes in (1..5_usize, 0..3_usize),
-        state in 0..4_usize,
-        running in 0..8_usize,
-        guaranteed in (0..17_i64, 0..33_i64),
-        moves in 0..4_u32,
-    ) {
-        let text = text(&jobs, nodes, state, running, guaranteed, moves);
-        let scenario = parse("random.yaml", &text).map_err(|problems| TestCaseError::fail(format!("{problems}\n{text}")))?;
-        if let Err(broken) = simulate(&scenario, &mut || 0) {
-            prop_assert!(false, "{broken}\n{text}");
-        }
-    }
-
     #[test]
     fn any_text_is_answered_with_lines(
         place in 0..1000_usize,
@@ -186,20 +41,21 @@ proptest! {
 }
 
 proptest! {
-    // Each plans the same run several times.
-    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 4, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
-    fn any_run_is_recorded_and_had_again(
-        jobs in jobs(),
-        nodes in (1..5_usize, 0..3_usize),
-        state in 0..4_usize,
-        running in 0..8_usize,
-        guaranteed in (0..17_i64, 0..33_i64),
-        moves in 0..4_u32,
-    ) {
-        let text = text(&jobs, nodes, state, running, guaranteed, moves);
-        let scenario = parse("random.yaml", &text).map_err(|problems| TestCaseError::fail(format!("{problems}\n{text}")))?;
+    fn any_fleet_keeps_the_invariants(case in cases()) {
+        let text = case.text();
+        let scenario = read(&text)?;
+        if let Err(broken) = simulate(&scenario, &mut || 0) {
+            prop_assert!(false, "{broken}\n{text}");
+        }
+    }
+
+    #[test]
+    fn any_run_is_recorded_and_had_again(case in cases()) {
+        let text = case.text();
+        let scenario = read(&text)?;
         let recorded = recorded(&scenario, &mut || 0);
         let Ok((outcome, steps)) = recorded else { return Ok(()) };
         let plain = simulate(&scenario, &mut || 0).map_err(|broken| TestCaseError::fail(broken.to_string()))?;
@@ -216,23 +72,16 @@ proptest! {
         }
         let summary = replay.summary();
         prop_assert_eq!(summary.differences, [], "{}", text);
-        prop_assert!(summary.cycles >= 3 && summary.decisions >= jobs.len() as u64, "{text}");
+        prop_assert!(summary.cycles >= 3 && summary.decisions >= scenario.workloads.len() as u64, "{text}");
     }
 
     #[test]
-    fn asking_what_if_is_simulating_the_changed_file(
-        jobs in jobs(),
-        nodes in (1..5_usize, 1..3_usize),
-        running in 0..8_usize,
-        guaranteed in (0..17_i64, 0..33_i64),
-        (asked, moves) in (0..6_usize, 0..4_u32),
-    ) {
-        let text = text(&jobs, nodes, 0, running, guaranteed, moves);
-        let mut scenario = parse("random.yaml", &text).map_err(|problems| TestCaseError::fail(format!("{problems}\n{text}")))?;
-        scenario.config.rounds = 1;
+    fn asking_what_if_is_simulating_the_changed_file(case in cases(), asked in 0..6_usize) {
+        let text = case.plain().text();
+        let scenario = read(&text)?;
         let asked = [
-            "queue q0 guaranteed gpu +4", "queue q1 limit gpu =2", "queue q2 weight +3", "workload w0 priority +5",
-            "target cordon west", "target add north like west",
+            "queue q0 guaranteed gpu =12", "queue q0 limit gpu =2", "queue q0 weight +3", "workload w0 priority +5",
+            "target cordon t0", "target add north like t0",
         ][asked];
         let simulated = change(&scenario, asked).map_err(TestCaseError::fail)?;
         let Ok(outcome) = simulate(&simulated, &mut || 0) else { return Ok(()) };
