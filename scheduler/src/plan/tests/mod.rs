@@ -10,6 +10,7 @@ mod idle;
 mod kept;
 mod laws;
 mod limits;
+mod optimum;
 mod oracle;
 mod properties;
 mod situations;

@@ -3,6 +3,8 @@
 mod cut;
 mod exact;
 mod ours;
+#[cfg(test)]
+mod program;
 mod rules;
 
 use anyhow::Result;
@@ -148,5 +150,30 @@ mod tests {
         for (rule, tally) in others {
             assert!(ours.ratio() <= tally.ratio(), "{}: {tally:?}", rule.name());
         }
+    }
+
+    /// The program and the search find the same least, and the planner is within 5 % of it.
+    #[test]
+    fn the_search_and_an_integer_program_agree() {
+        let (mut lost, mut least) = (0, 0);
+        for seed in 0..60 {
+            let cut = Cut::draw(seed);
+            let searched = exact::cheapest(&cut).map(|gone| cut.cost(&gone));
+            let found = program::least(&cut);
+            assert_eq!(
+                searched.map(|cost| (cost.priority, cost.lost)),
+                found,
+                "{cut:?}"
+            );
+            let ours = ours::plan(&cut).victims.map(|gone| cut.cost(&gone));
+            assert_eq!(ours.map(|cost| cost.priority), found.map(|(most, _)| most));
+            lost += ours.map_or(0, |cost| cost.lost);
+            least += found.map_or(0, |(_, lost)| lost);
+        }
+        println!(
+            "lost {:.4} times the least of the program",
+            lost as f64 / least as f64
+        );
+        assert!(lost * 100 <= least * 105, "{lost} of {least}");
     }
 }
