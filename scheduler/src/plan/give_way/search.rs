@@ -404,11 +404,28 @@ impl<'a> Search<'a> {
                 continue;
             };
             self.hand_on(index, None);
-            if !self.fits() {
+            if !self.fits() || !self.may_all_go() {
                 self.hand_on(index, Some(&what));
                 self.taken.insert(index, what);
             }
         }
+    }
+
+    /// Whether each of those who go may go after the others: who stays after all may have been the ground for it.
+    fn may_all_go(&mut self) -> bool {
+        let request = self.claim.needs.request;
+        let whole = self.taken.iter();
+        let whole = whole.filter(|(_, what)| **what == Yield::Everything);
+        let others: Vec<usize> = whole
+            .map(|(index, _)| *index)
+            .filter(|index| !self.candidates[*index].ground.is_own())
+            .collect();
+        others.into_iter().all(|index| {
+            self.hand_on(index, None);
+            let may = may_go(self.accounts, &self.candidates[index], request);
+            self.hand_on(index, Some(&Yield::Everything));
+            may
+        })
     }
 
     fn hand_on(&mut self, index: usize, what: Option<&Yield>) {
