@@ -28,11 +28,11 @@ fn lost(cut: &Cut, most: i32) -> Option<i64> {
         }
         assert_eq!(one.lost() % UNIT_MS, 0);
         let goes = problem.add_binary_var(float(one.lost() / UNIT_MS));
-        for node in 0..cut.nodes {
+        for (node, there) in room.iter_mut().enumerate() {
             let pods = one.pods.iter().filter(|pod| **pod == node).count();
             if pods > 0 {
                 let pods = i64::try_from(pods).expect("few");
-                room[node].add(goes, -float(one.gpus * pods));
+                there.add(goes, -float(one.gpus * pods));
             }
         }
     }
