@@ -10,7 +10,7 @@ use placement_api::toleration::{BLOCKING, Toleration, tolerates};
 use super::metrics::use_by_node;
 use super::outcome::{Placed, Round};
 use super::rounds::{Decisions, World};
-use super::{Scenario, WorkloadSpec};
+use super::{NodeSpec, PodSpec, Scenario, TargetSpec, WorkloadSpec};
 use crate::fleet::{TargetState, WorkloadId};
 use crate::plan::{Current, Decision, Outcome, Request};
 
@@ -304,27 +304,8 @@ fn allowed(
         let Some(target) = scenario.target(&place.target) else {
             return wrong("which is not in the file");
         };
-        if target.state != TargetState::Ready {
-            return wrong("which is not Ready");
-        }
-        if tolerates(&workload.tolerations, &target.taints, BLOCKING).is_err() {
-            return wrong("whose taint it does not tolerate");
-        }
-        if let (Some(kinds), Some(kind)) = (&target.kinds, &workload.kind)
-            && !kinds.contains(kind)
-        {
-            return wrong("which does not serve its kind");
-        }
-        let mut tiers = workload.locations.iter();
-        if !workload.locations.is_empty() && !tiers.any(|tier| has_all(tier, &target.labels)) {
-            return wrong("which is in none of its locations");
-        }
-        if workload
-            .refused
-            .iter()
-            .any(|(name, _, until)| *name == place.target && *until > now_ms)
-        {
-            return wrong("which refused it");
+        if let Some(what) = barred(workload, target, now_ms) {
+            return wrong(what);
         }
         // Where some pods ran before, nobody can say which are the new ones.
         let (Some(name), Some(set), None) = (&place.node, workload.pod_set(&place.pods), before)
@@ -334,19 +315,49 @@ fn allowed(
         let Some((_, node)) = target.all_nodes().find(|(one, _)| one == name) else {
             return wrong("on a node that it does not have");
         };
-        let tolerations: Vec<Toleration> = set
-            .tolerations
-            .iter()
-            .chain(&workload.tolerations)
-            .cloned()
-            .collect();
-        let selected = set
-            .selector
-            .iter()
-            .all(|(key, value)| node.labels.get(key) == Some(value));
-        if !node.healthy || !selected || tolerates(&tolerations, &node.taints, BLOCKING).is_err() {
+        if !takes(workload, set, node) {
             return wrong(&format!("node {name}, where its pods may not run"));
         }
     }
     Ok(())
+}
+
+/// Why a workload may not start on a target.
+pub(super) fn barred(
+    workload: &WorkloadSpec,
+    target: &TargetSpec,
+    now_ms: i64,
+) -> Option<&'static str> {
+    if target.state != TargetState::Ready {
+        return Some("which is not Ready");
+    }
+    if tolerates(&workload.tolerations, &target.taints, BLOCKING).is_err() {
+        return Some("whose taint it does not tolerate");
+    }
+    if let (Some(kinds), Some(kind)) = (&target.kinds, &workload.kind)
+        && !kinds.contains(kind)
+    {
+        return Some("which does not serve its kind");
+    }
+    let mut tiers = workload.locations.iter();
+    if !workload.locations.is_empty() && !tiers.any(|tier| has_all(tier, &target.labels)) {
+        return Some("which is in none of its locations");
+    }
+    let mut refused = workload.refused.iter();
+    let refused = refused.any(|(name, _, until)| *name == target.name && *until > now_ms);
+    refused.then_some("which refused it")
+}
+
+/// Whether pods of a role may run on a node.
+pub(super) fn takes(workload: &WorkloadSpec, set: &PodSpec, node: &NodeSpec) -> bool {
+    let tolerations: Vec<Toleration> = set
+        .tolerations
+        .iter()
+        .chain(&workload.tolerations)
+        .cloned()
+        .collect();
+    let mut selector = set.selector.iter();
+    node.healthy
+        && selector.all(|(key, value)| node.labels.get(key) == Some(value))
+        && tolerates(&tolerations, &node.taints, BLOCKING).is_ok()
 }

@@ -13,6 +13,7 @@ mod change;
 mod check;
 mod compare;
 mod invariants;
+mod laws;
 mod metrics;
 mod outcome;
 mod parse;

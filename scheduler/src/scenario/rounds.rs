@@ -8,7 +8,7 @@ use std::fmt;
 use placement_api::reason::Reason;
 
 use super::outcome::{Evicted, Moved, Outcome, Pending, Placed, Round};
-use super::{Scenario, build, invariants, metrics, planner, words};
+use super::{Scenario, build, invariants, laws, metrics, planner, words};
 use crate::fleet::{Fleet, Hold, TargetName, TargetState, WorkloadId};
 use crate::plan::{self, Current, Decision, Part, Request};
 use crate::record::{Core, Step};
@@ -149,10 +149,13 @@ impl World {
         let round = shown(scenario, &before, self, &decisions)?;
         invariants::deterministic(&before, &decisions)?;
         invariants::sound(scenario, &before, &round)?;
+        laws::limits(scenario, &before, &round)?;
+        laws::priority(&before, &decisions)?;
         self.settle(&decisions);
         // Who has given way may come back, and may give way again: that is a cause.
         let calm = round.evicted.is_empty() && round.moved.is_empty();
         if calm && !shrank(&before, &round) {
+            laws::conserves(scenario, before.now_ms, &round)?;
             invariants::sticks(self)?;
         }
         Ok(round)
