@@ -79,7 +79,7 @@ impl Ahead {
         for promise in standing.iter().filter(|promise| !promise.lets(end)) {
             let places: BTreeSet<&Place> = promise.room.keys().collect();
             let lines = self.lines(fleet, around, &promise.head, &places);
-            let others = held_by(promise, &standing);
+            let others = promise.held_beside(&standing);
             for (place, kept) in promise.closed(&lines, &others) {
                 // It may have what all of them leave.
                 closed.entry(place).or_default().raise(&kept);
@@ -495,23 +495,6 @@ fn held(fleet: &Fleet, promise: &Promise<WorkloadId, Place>) -> Event {
     let numbers = promise.room.values().flat_map(Amounts::positive);
     let names = numbers.map(|number| fleet.resources().name(number).to_owned());
     Event::freed(names.collect())
-}
-
-/// What is held for others on the nodes of a promise by the time at which it begins.
-fn held_by(
-    promise: &Promise<WorkloadId, Place>,
-    standing: &[&Promise<WorkloadId, Place>],
-) -> Room<Place> {
-    let mut held: Room<Place> = Room::new();
-    let others = standing
-        .iter()
-        .filter(|other| other.head != promise.head && other.holds_by(promise));
-    for (place, amounts) in others.flat_map(|other| &other.room) {
-        if promise.room.contains_key(place) {
-            held.entry(place.clone()).or_default().add_all(amounts);
-        }
-    }
-    held
 }
 
 /// The room on the nodes with the least running work that would hold a head if they were empty.

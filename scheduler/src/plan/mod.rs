@@ -56,6 +56,7 @@ mod stand_in;
 mod stock;
 mod strategies;
 mod swap;
+mod swaps;
 mod tally;
 mod tree;
 mod usage;

@@ -14,7 +14,7 @@ use super::needs::Needs;
 use super::occupancy::Occupancy;
 use super::order::{Rule, Turn};
 use super::orders::Orders;
-use super::swap::{self, Swapped};
+use super::swap::Swapped;
 use super::verdicts::Verdicts;
 use super::wake::{Refused, Waiting};
 use super::{
@@ -450,70 +450,6 @@ impl Planner {
         self.settle(cycle, decision, refused);
         if let Some(later) = evictable_ms.filter(|_| self.waiting.is_first(&request.id)) {
             cycle.report.wake_at(&request.id, later);
-        }
-    }
-
-    /// Replaces lost nodes of what runs, before anybody else takes the room.
-    fn swap(
-        &mut self,
-        fleet: &mut Fleet,
-        order: &[&Request],
-        now_ms: i64,
-        freed: &mut Event,
-    ) -> BTreeMap<WorkloadId, Swapped> {
-        let mut swaps: BTreeMap<WorkloadId, Swapped> = BTreeMap::new();
-        for request in order.iter().filter(|request| swap::concerns(request)) {
-            let needs = Needs::new(fleet, request);
-            if !swap::is_hit(fleet, &needs) {
-                continue;
-            }
-            self.kept.close(fleet, request, &BTreeSet::new());
-            let mut found = swap::swap(fleet, &needs, now_ms, freed);
-            let mut guests = Vec::new();
-            if found.as_ref().is_some_and(Swapped::lacks) {
-                // Who uses its spare nodes in the meantime leaves them. A new leader has yet to see which they are.
-                freed.merge(self.renew_spares(fleet, &request.id));
-                guests = self.kept.clear(fleet, &self.book, &request.id);
-                if !guests.is_empty() {
-                    found = found.map(|one| swap::again(fleet, one, &guests, now_ms, freed));
-                }
-            }
-            self.kept.open(fleet);
-            if let Some(swapped) = found {
-                self.book.ask(&swapped.request);
-                swaps.insert(request.id.clone(), swapped);
-                // Its spares may be others now.
-                freed.merge(self.renew_spares(fleet, &request.id));
-            }
-            if !guests.is_empty() {
-                self.swap_again(fleet, order, now_ms, (freed, &mut swaps));
-            }
-        }
-        swaps
-    }
-
-    fn renew_spares(&mut self, fleet: &mut Fleet, id: &WorkloadId) -> Event {
-        let accounts = &mut self.accounts;
-        self.kept.renew(fleet, accounts, &self.book, id)
-    }
-
-    /// Those whose turn was before may use what guests have left.
-    fn swap_again(
-        &mut self,
-        fleet: &mut Fleet,
-        order: &[&Request],
-        now_ms: i64,
-        (freed, swaps): (&mut Event, &mut BTreeMap<WorkloadId, Swapped>),
-    ) {
-        for request in order {
-            let Some(swapped) = swaps.get_mut(&request.id).filter(|one| one.lacks()) else {
-                continue;
-            };
-            self.kept.close(fleet, request, &BTreeSet::new());
-            *swapped = swap::again(fleet, swapped.clone(), &[], now_ms, freed);
-            self.kept.open(fleet);
-            self.book.ask(&swapped.request);
-            freed.merge(self.renew_spares(fleet, &request.id));
         }
     }
 

@@ -185,6 +185,22 @@ impl<I, N: Ord + Clone> Promise<I, N> {
         self.start_ms <= other.start_ms
     }
 
+    /// What is held for others on its nodes by the time at which it begins.
+    pub fn held_beside(&self, standing: &[&Self]) -> Room<N>
+    where
+        I: PartialEq,
+    {
+        let mut held: Room<N> = Room::new();
+        let others = standing.iter();
+        let others = others.filter(|other| other.head != self.head && other.holds_by(self));
+        for (place, amounts) in others.flat_map(|other| &other.room) {
+            if self.room.contains_key(place) {
+                held.entry(place.clone()).or_default().add_all(amounts);
+            }
+        }
+        held
+    }
+
     /// What it takes out of the plan of others: its room, until it ends.
     pub fn occupy(&self, lines: &mut Lines<N>) {
         for (node, held) in &self.room {
